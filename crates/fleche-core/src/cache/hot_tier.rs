@@ -1,7 +1,8 @@
 //! The hot tier: decoded results in memory in front of the stores, so that a repeated call costs one lookup in a map.
 //!
 //! It has two tiers. The thread-local tier belongs to a thread: a hit there writes to nothing that threads share. The shared
-//! tier belongs to a cache and is bounded by weight. A small result that is found there is copied to the thread-local tier.
+//! tier belongs to a cache and is bounded by weight; `quick_cache` chooses which results are displaced from it. A small result that
+//! is found there is copied to the thread-local tier, where it displaces the results of its set in turn.
 
 mod key;
 mod thread_local;

@@ -1,4 +1,7 @@
 //! The error for a store's `type` that matches no linked backend.
+//!
+//! Configurations are read with typetag, which reports such a type as an unknown variant. `named_backend` in `config.rs` passes the
+//! message through [`explain`].
 
 use std::path::Path;
 

@@ -286,7 +286,7 @@ impl WorkerHandle {
         count
     }
 
-    /// Revokes the unstarted tasks, except the first one if it is about to run.
+    /// Revokes the unstarted tasks, except the first one if it is about to run. The number 0 in the message stands for all of them.
     pub(super) fn revoke(&mut self) {
         if self.dispatched.len() > 1 && !self.revoking_all && !self.is_ending() {
             self.revoking_all = true;
@@ -294,8 +294,8 @@ impl WorkerHandle {
         }
     }
 
-    /// Revokes the task of this job, for a thread that waits for it. Returns whether the task may still come back, or
-    /// `None` if the worker does not have it.
+    /// Revokes the task of this job, for a thread that waits for it (`Scheduler::await_revocation`). Returns whether the task may
+    /// still come back, or `None` if the worker does not have it.
     pub(super) fn revoke_job(&mut self, job: JobId) -> Option<bool> {
         let dispatched = self.dispatched.iter_mut().find(|dispatched| dispatched.task.reply.is_of(job))?;
         if dispatched.state.begin_revocation() {

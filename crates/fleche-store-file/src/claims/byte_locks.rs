@@ -1,4 +1,9 @@
 //! `ByteLocks`: claims as locked bytes of one file, with locks that belong to an open file description.
+//!
+//! The key of a call determines eight bytes of the file ([`lock_levels`]). The process that has locked one of them holds the
+//! claim. Another process that wants it has a thread block on that byte ([`lock_waits`](super::lock_waits)). The system
+//! releases the lock when the claim holder unlocks it or dies, and the waiter acquires it. Within one process, the locks do not
+//! exclude each other, so [`ClaimTable`] hands a claim from one thread to the next.
 
 mod lock_file;
 mod lock_levels;

@@ -51,8 +51,8 @@ pub(super) fn watch(pool: Pid) {
     }
 }
 
-/// Ends this process at once, with the programs that its bodies have started. It is called when the pool is gone, so
-/// nothing waits for results.
+/// Ends this process at once, with the programs that its bodies have started. It is called when the pool is gone, or when
+/// the channel to it ends or is unusable (`listen` in `worker.rs`), so nothing waits for results.
 pub(super) fn end() -> ! {
     if getpgrp() == Pid::this() {
         let _ = killpg(Pid::this(), Signal::SIGKILL);
