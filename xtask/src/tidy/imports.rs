@@ -262,7 +262,7 @@ fn circles(modules: &Modules) -> Vec<Complaint> {
         for (from, to) in circle.iter().flat_map(|from| imports[from].keys().map(move |to| (*from, *to))) {
             if circle.contains(&to) {
                 let names: Vec<_> = imports[from][to].iter().copied().collect();
-                write!(message, "\n    {from} -> {to}: {}", names.join(", ")).expect("a String takes all");
+                write!(message, "\n    {from} -> {to}: {}", names.join(", ")).expect("writing to a string cannot fail");
             }
         }
         complaints.push(Complaint::new(file, None, message));

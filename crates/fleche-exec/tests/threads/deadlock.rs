@@ -231,7 +231,7 @@ fn listed(x: u64) -> Vec<u64> {
 
 /// Each operation of a missing call hangs in turn: the lookup, the claim, and storing the value and the record.
 #[test]
-fn tasks_go_on_while_a_store_operation_of_another_task_hangs() {
+fn tasks_continue_while_a_store_operation_of_another_task_hangs() {
     for nth in 1.. {
         let plan = Arc::new(Plan::new(Fault::Hang, nth));
         let values = FaultyValues::new(Arc::new(MemoryValues::new()), plan.clone());

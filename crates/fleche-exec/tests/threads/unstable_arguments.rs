@@ -56,7 +56,7 @@ fn hit_of_a_generic_function_for_an_argument_that_its_encoding_loses_is_not_serv
 }
 
 #[test]
-fn hit_for_an_argument_of_a_generic_type_that_its_encoding_loses_is_not_served() {
+fn hit_is_not_served_if_the_encoding_loses_part_of_a_generic_argument() {
     trait Sum: PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
         fn sum(&self) -> u64;
     }
