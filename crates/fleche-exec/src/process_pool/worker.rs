@@ -17,7 +17,7 @@ use std::{
         unix::net::UnixStream,
     },
     process,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst, mpsc},
     time::Instant,
 };
 
@@ -130,6 +130,7 @@ pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
 fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
     let mut reader = Reader::new(channel);
     let _listens = answers.listen();
+    let mut revocations = None;
     loop {
         let frame = match reader.next() {
             Ok(Some(frame)) => frame,
@@ -148,10 +149,10 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
             Kind::Revoke => {
                 let asked = frame.number;
                 let numbers: Vec<u8> = inbox.revoke(asked).into_iter().flat_map(u64::to_le_bytes).collect();
-                let channel = answers.clone();
-                // Not written on this thread: the pool may wait for it to read.
-                let answer = move || channel.send(Kind::Revoked, asked, &[&numbers]).is_ok();
-                if thread_spawner::spawn("fleche-results", answer).is_err() {
+                if revocations.is_none() {
+                    revocations = answer_revocations(answers.clone()).ok();
+                }
+                if revocations.as_ref().is_none_or(|answers| answers.send((asked, numbers)).is_err()) {
                     break;
                 }
             }
@@ -163,6 +164,21 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
     if !inbox.is_closed() {
         end();
     }
+}
+
+/// Starts a thread that sends the answers to revocations, in order: the pool takes an answer without the task's number as the
+/// report that the task has started. The thread that reads the channel must not write to it, since the pool may wait for it
+/// to read.
+fn answer_revocations(channel: Arc<Channel>) -> io::Result<mpsc::Sender<(u64, Vec<u8>)>> {
+    let (sender, answers) = mpsc::channel::<(u64, Vec<u8>)>();
+    thread_spawner::spawn("fleche-revoked", move || {
+        for (asked, numbers) in answers {
+            if channel.send(Kind::Revoked, asked, &[&numbers]).is_err() {
+                break;
+            }
+        }
+    })?;
+    Ok(sender)
 }
 
 /// Runs tasks until no more will arrive.
