@@ -64,8 +64,8 @@ pub trait ClaimGuard: Send + Sync {
     }
 
     /// Returns whether the claim was lost although it was not released, such as a lease whose holder was suspended for
-    /// longer than the lease lasts. A result computed under a lost claim is recorded only if no record exists. The
-    /// default returns `false`.
+    /// longer than the lease lasts. A result computed under a lost claim is recorded only if there is no record of the same
+    /// code. The default returns `false`.
     fn is_expired(&self) -> bool {
         false
     }

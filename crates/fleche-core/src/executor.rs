@@ -11,11 +11,12 @@ mod wrapped;
 pub use ext::{ExecutorExt, Map, SubmittedResult, With};
 pub use resources::Resources;
 pub use task::{SubmitError, Task};
+pub use work::run_nested;
 pub use wrapped::{Wrapped, wrap_executor};
 
 use std::{any::Any, fmt::Debug, sync::Arc};
 
-pub use crate::context::assigned_gpus;
+pub use crate::context::{assigned_gpus, task_info::with_assigned_gpus};
 use crate::{error::Result, store::Reach};
 
 /// Runs tasks: in a pool, on a cluster, or on the submitting thread. Users call the methods of [`ExecutorExt`].

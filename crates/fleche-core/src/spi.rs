@@ -14,15 +14,8 @@ pub use crate::claim::{
     remote_cycles::PublishedWait,
 };
 pub use crate::config::file::search_directory as config_directory;
-pub use crate::context::{
-    binding::WeakBinding,
-    stack::enclosing_calls,
-    task_info::{with_assigned_gpus, with_known_miss},
-};
-pub use crate::executor::{
-    remote::{Isolator, PortableCall, Reply, RunIsolated},
-    work::run_nested,
-};
+pub use crate::context::{binding::WeakBinding, stack::enclosing_calls, task_info::with_known_miss};
+pub use crate::executor::remote::{Isolator, PortableCall, Reply, RunIsolated};
 pub use crate::job::{error::catch_panic, state::CancelHook};
 pub use crate::runtime::internal_threads::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};
 pub use crate::runtime::{log, mode::worker_environment, process_id, thread_spawner, written_file};

@@ -179,7 +179,7 @@ pub trait CallStore: Debug + Send + Sync {
         Ok(Claim::WithinProcess)
     }
 
-    /// Returns whether no other process can write records to this store while it is open. If so, a caller that has found
+    /// Returns whether no other process can write records to this store while it is open. If so, a leader that has found
     /// no record writes its own without looking again. The default returns `false`, which is always right.
     fn is_exclusive(&self) -> bool {
         false

@@ -1,6 +1,7 @@
 //! Recording a computed call: value first, then record.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     time::{Duration, Instant},
 };
@@ -199,8 +200,16 @@ impl Finished {
     /// Puts the value, keeps the record that is replaced, and puts the record. Called once.
     pub(super) fn store(&mut self) -> Result<StoreOutcome> {
         let (cache, function, mut record) = (self.cache.clone(), self.function, None);
-        let reopened = |error: &Error| cache.fault(error, function.name());
-        retry_if_reopened(REOPENED, reopened, || StoreOutcome::new(self.try_to_store(&mut record)))
+        let is_reopened = Cell::new(false);
+        let reopened = |error: &Error| {
+            cache.fault(error, function.name());
+            is_reopened.set(true);
+        };
+        retry_if_reopened(REOPENED, reopened, || {
+            // The store that was opened in its place may hold other records.
+            self.replaces = self.replaces.look_again_unless(!is_reopened.get());
+            StoreOutcome::new(self.try_to_store(&mut record))
+        })
     }
 
     /// Makes one attempt to store the call. `record` keeps the record for the next attempt.

@@ -31,6 +31,8 @@ const MOVED: &[(&str, &str)] = &[
     ("fleche_core::call::record::RecordSummary", "fleche_core::call::record::brief::Brief"),
     ("fleche_core::context::stack::MetadataScope", "fleche_core::context::Collect"),
     ("fleche_core::claim::ClaimHolder", "fleche_core::claim::Owner"),
+    ("fleche_core::claim::ClaimGuard", "fleche_core::claim::Held"),
+    ("fleche_core::claim::ContendedClaim", "fleche_core::claim::Taken"),
     ("fleche_core::claim::in_flight::InFlightCall", "fleche_core::claim::flight::Flight"),
     ("fleche_core::claim::in_flight::CallId", "fleche_core::claim::flight::Route"),
     ("fleche_core::job::blocking_hooks::AwaitedJob", "fleche_core::waiting::Sought"),

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -84,6 +87,51 @@ fn record_is_kept_after_a_failed_look_up() {
         );
         assert_eq!((BEFORE.take(), NOW.take()), (1, 1), "both results must be found again");
     }
+}
+
+#[test]
+fn record_written_after_the_store_was_asked_again_is_kept() {
+    edited!(late_before, late_now);
+    let programs = programs!(late_before, late_now);
+    let store = SameName { store: programs.calls.clone(), keys: programs.keys.clone(), full: None };
+    let (other, looks) = (Mutex::new(Some(programs.before.clone())), AtomicUsize::new(0));
+    let written_by_other = HookedStore::new(failing_first(store, Failure::Error, 1, 0), move |operation| {
+        let is_asked_again = operation == Operation::ContainsRecord && looks.fetch_add(1, SeqCst) == 1;
+        if (is_asked_again || operation == Operation::WriteRecord)
+            && let Some(other) = other.lock().unwrap().take()
+        {
+            assert_eq!(other.scope(|| late_before(1)), [1; 20]);
+        }
+        Ok(())
+    });
+    let now = Cache::new(programs.values.clone(), written_by_other).hot_tier(HotTier::OFF);
+    assert_eq!(now.scope(|| late_now(1)), [2; 20]);
+    assert_eq!((now.scope(|| late_now(1)), programs.before.scope(|| late_before(1))), (vec![2; 20], vec![1; 20]));
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1), "both results must be found again");
+}
+
+#[test]
+fn record_in_a_store_that_was_reopened_is_kept() {
+    edited!(reopened_before, reopened_now);
+    let programs = programs!(reopened_before, reopened_now);
+    let store = SameName { store: programs.calls.clone(), keys: programs.keys.clone(), full: None };
+    let other = Mutex::new(Some(programs.before.clone()));
+    let reopened = HookedStore::new(store, move |operation| {
+        if operation == Operation::WriteRecord
+            && let Some(other) = other.lock().unwrap().take()
+        {
+            assert_eq!(other.scope(|| reopened_before(1)), [1; 20]);
+            return Err(Error::Reopened { path: "store".into() });
+        }
+        Ok(())
+    });
+    let now = Cache::new(programs.values.clone(), reopened.with_exclusive(true)).hot_tier(HotTier::OFF);
+    assert_eq!(now.scope(|| reopened_now(1)), [2; 20]);
+    assert_eq!(
+        (now.scope(|| reopened_now(1)), programs.before.scope(|| reopened_before(1))),
+        (vec![2; 20], vec![1; 20])
+    );
+    assert_eq!((BEFORE.take(), NOW.take()), (1, 1), "both results must be found again");
 }
 
 #[test]

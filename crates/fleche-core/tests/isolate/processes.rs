@@ -9,7 +9,11 @@ use std::{
 };
 
 use fleche_core::{
-    ExecutorExt, JobError, executor::assigned_gpus, fleche, job::RemoteError, metadata::TAGS, spi::with_assigned_gpus,
+    ExecutorExt, JobError,
+    executor::{assigned_gpus, with_assigned_gpus},
+    fleche,
+    job::RemoteError,
+    metadata::TAGS,
     tag, wrap_executor,
 };
 use fleche_exec::{ProcessPool, ThreadPool};

@@ -12,8 +12,9 @@ use std::{
 
 use fleche_core::{
     Task,
+    executor::{run_nested, with_assigned_gpus},
     job::blocking_hooks::{self, Awaited, AwaitedJob, Pool},
-    spi::{catch_panic, run_nested, thread_spawner, with_assigned_gpus},
+    spi::{catch_panic, thread_spawner},
 };
 
 use super::scheduler::Scheduler;

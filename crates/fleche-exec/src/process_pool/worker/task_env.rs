@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use fleche_core::{JobError, encoding, spi::with_assigned_gpus};
+use fleche_core::{JobError, encoding, executor::with_assigned_gpus};
 use nix::{
     fcntl::{OFlag, open},
     sys::resource::{Resource, getrlimit, rlim_t, setrlimit},
