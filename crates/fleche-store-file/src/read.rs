@@ -106,7 +106,7 @@ thread_local! {
 /// Returns the content of the file, or `None` if there is no file.
 ///
 /// # Errors
-/// Fails with [`Error::Io`], of kind [`ErrorKind::FileTooLarge`] if the file is longer than `max_len`. Such a file is not read.
+/// Fails with [`Error::Io`]. If the file is longer than `max_len`, the kind is [`ErrorKind::FileTooLarge`], and the file is not read.
 pub(crate) fn read_file(path: &Path, max_len: u64) -> Result<Option<Vec<u8>>> {
     let file = match open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

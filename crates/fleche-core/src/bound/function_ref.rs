@@ -192,7 +192,7 @@ impl WrittenFunction {
     /// Returns the memoized function.
     ///
     /// # Errors
-    /// Fails, with advice in the text, if this program has no such function or is another build.
+    /// Fails if this program has no such function or is another build. The error says what to do.
     pub(super) fn find(&self) -> Result<&'static Function, String> {
         match self {
             Self::Name(name) => function::by_name(name),

@@ -206,8 +206,10 @@ impl Finished {
             is_reopened.set(true);
         };
         retry_if_reopened(REOPENED, reopened, || {
-            // The store that was opened in its place may hold other records.
-            self.replaces = self.replaces.look_again_unless(!is_reopened.get());
+            if is_reopened.get() {
+                // The store that was opened in its place may hold other records.
+                self.replaces = self.replaces.look_again();
+            }
             StoreOutcome::new(self.try_to_store(&mut record))
         })
     }

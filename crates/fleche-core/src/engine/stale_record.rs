@@ -92,17 +92,17 @@ impl Replaces {
     /// Returns the record that the new one replaces. Asks the store if it did not answer the lookup. If this fails, the caller
     /// must not write the new record: it might replace one that took longer to compute.
     pub(super) fn seen(self, function: &'static Function, cache: &Cache, key: &CallKey) -> Result<Self, Unanswered> {
-        if self == Self::Unseen {
-            Ok(Self::look(function, cache, key)?.look_again_unless(cache.is_exclusive()))
-        } else {
-            Ok(self)
+        if self != Self::Unseen {
+            return Ok(self);
         }
+        let seen = Self::look(function, cache, key)?;
+        Ok(if cache.is_exclusive() { seen } else { seen.look_again() })
     }
 
-    /// Returns this, or [`Shared`](Self::Shared) if a record may have been written since no record was found: by another process,
-    /// or because the store is another one now.
-    pub(super) fn look_again_unless(self, is_same_and_exclusive: bool) -> Self {
-        if self == Self::Nothing && !is_same_and_exclusive { Self::Shared } else { self }
+    /// Returns [`Shared`](Self::Shared) in place of [`Nothing`](Self::Nothing): another process may have written a record since
+    /// none was found, or the store may be another one now.
+    pub(super) fn look_again(self) -> Self {
+        if self == Self::Nothing { Self::Shared } else { self }
     }
 
     /// Returns the record that a new one would replace now.
