@@ -20,13 +20,31 @@ pub(super) fn links(tree: &Tree) -> Vec<Complaint> {
             for target in targets(text) {
                 let file = target.split(['#', '?']).next().unwrap_or_default();
                 let elsewhere = target.contains("://") || target.starts_with("mailto:") || file.is_empty();
-                if !elsewhere && !resolve(directory, file).is_some_and(|file| tree.has(&file)) {
+                if elsewhere {
+                    continue;
+                }
+                if is_rustdoc_page(path) {
+                    if !is_item(file) {
+                        let cure = "link an item by its path: readers of rustdoc do not have the file";
+                        complaints.push(Complaint::new(path, line, format!("link `{target}` leads to a file: {cure}")));
+                    }
+                } else if !resolve(directory, file).is_some_and(|file| tree.has(&file)) {
                     complaints.push(Complaint::new(path, line, format!("broken link `{target}`")));
                 }
             }
         }
     }
     complaints
+}
+
+/// Returns whether this document is included in the documentation of a crate. rustdoc itself checks its links to items.
+fn is_rustdoc_page(path: &str) -> bool {
+    path.strip_prefix("crates/").and_then(|path| path.split('/').nth(1)) == Some("docs")
+}
+
+/// Returns whether rustdoc reads this link as the path of an item, such as `Cache::gc` or `macro@crate::fleche`.
+fn is_item(link: &str) -> bool {
+    link.chars().all(|char| char.is_alphanumeric() || "_:@!()".contains(char))
 }
 
 /// Returns the targets of `[…](target)`, `[…](target "title")` and `[…]: target` in this line, outside of code spans.
@@ -67,5 +85,15 @@ mod tests {
         let found: Vec<_> = links(&tree).into_iter().map(|found| (found.line.unwrap(), found.message)).collect();
         let nowhere = |link: &str| format!("broken link `{link}`");
         assert_eq!(found, [(2, nowhere("gone.md")), (2, nowhere("../../x")), (6, nowhere("also-gone.md"))]);
+    }
+
+    #[test]
+    fn pages_of_rustdoc_may_link_items_but_not_files() {
+        let text = "[a](crate::Cache::gc) [b](macro@crate::fleche#options) [c](active_cache) [d](#e) [f](https://g.h/i)\n\
+                    [j](k.md) [l](../l)\n";
+        let page = "crates/x/docs/topic/a.md";
+        let tree = Tree::of(&[(page, text), ("crates/x/docs/topic/k.md", ""), ("crates/x/README.md", "[m](Cache)")]);
+        let found: Vec<_> = links(&tree).into_iter().map(|found| (found.path, found.line.unwrap())).collect();
+        assert_eq!(found, [("crates/x/README.md".to_owned(), 1), (page.to_owned(), 2), (page.to_owned(), 2)]);
     }
 }
