@@ -21,6 +21,7 @@ const RULES: &[(&str, Rule)] = &[
     ("no .rs file is long", source::length),
     ("no unfinished code or notes", source::unfinished),
     ("no sleeping", source::sleeps),
+    ("poisoned locks are ignored in one place", source::poisoned_locks),
     ("all store crates have the same files", crates::skeleton),
     ("store crates and core do not depend on stores", crates::dependencies),
     ("core names no backend crate", crates::core_names),

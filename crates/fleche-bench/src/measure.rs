@@ -4,12 +4,13 @@
 use std::{
     path::PathBuf,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use fleche_core::spi::LockResultExt;
 use tempfile::TempDir;
 
 /// A measurement: a closure that runs one round and returns the time it took.
@@ -65,7 +66,7 @@ static ROOT: Mutex<Option<TempDir>> = Mutex::new(None);
 /// Fails if the directory cannot be created.
 pub(crate) fn scratch_directory() -> Result<PathBuf, String> {
     let said = |error: std::io::Error| format!("cannot create a temporary directory: {error}");
-    let mut root = ROOT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut root = ROOT.lock().ignore_poison();
     let root = match &*root {
         Some(root) => root,
         None => root.insert(tempfile::Builder::new().prefix("fleche-bench-").tempdir().map_err(said)?),
@@ -78,7 +79,7 @@ pub(crate) fn scratch_directory() -> Result<PathBuf, String> {
 /// # Errors
 /// Fails if a file or directory cannot be removed.
 pub(crate) fn remove_scratch() -> Result<(), String> {
-    let root = ROOT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let root = ROOT.lock().ignore_poison().take();
     root.map_or(Ok(()), TempDir::close).map_err(|error| format!("cannot remove the benchmarks' files: {error}"))
 }
 

@@ -2,8 +2,10 @@
 
 use std::{
     env,
-    sync::{OnceLock, PoisonError, RwLock},
+    sync::{OnceLock, RwLock},
 };
+
+use fleche_core::spi::LockResultExt;
 
 /// A known limit, registered by [`admit_loss_of_neighbours!`](crate::admit_loss_of_neighbours).
 #[derive(Debug)]
@@ -85,7 +87,7 @@ static SCALE: RwLock<Option<f64>> = RwLock::new(None);
 /// Panics if the scale is not greater than 0 and at most 1.
 pub fn set_scale(scale: f64) {
     assert!(is_scale(scale), "the scale must be greater than 0 and at most 1, but is {scale}");
-    *SCALE.write().unwrap_or_else(PoisonError::into_inner) = Some(scale);
+    *SCALE.write().ignore_poison() = Some(scale);
 }
 
 /// Returns the count times the scale, but at least one.
@@ -96,7 +98,7 @@ pub(crate) fn scaled(count: usize) -> usize {
 
 fn scale() -> f64 {
     static ENVIRONMENT: OnceLock<f64> = OnceLock::new();
-    let chosen = *SCALE.read().unwrap_or_else(PoisonError::into_inner);
+    let chosen = *SCALE.read().ignore_poison();
     chosen.unwrap_or_else(|| {
         *ENVIRONMENT.get_or_init(|| {
             let Ok(text) = env::var("FLECHE_CONFORMANCE_SCALE") else { return 1.0 };

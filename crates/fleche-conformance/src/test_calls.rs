@@ -4,14 +4,14 @@ use std::{
     collections::BTreeMap,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Wake},
     thread::{self, Thread},
 };
 
-use fleche_core::fleche;
+use fleche_core::{fleche, spi::LockResultExt};
 
 use crate::test_data::noise;
 
@@ -123,7 +123,7 @@ pub(crate) fn text(x: u64, length: usize) -> String {
 }
 
 fn runs() -> MutexGuard<'static, BTreeMap<u64, u64>> {
-    RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+    RUNS.lock().ignore_poison()
 }
 
 /// Records that a body of the scene runs.

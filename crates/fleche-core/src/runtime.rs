@@ -4,6 +4,7 @@
 pub(crate) mod blocking_pool;
 pub(crate) mod fork;
 pub(crate) mod internal_threads;
+pub(crate) mod lock;
 pub mod log;
 pub(crate) mod mode;
 pub(crate) mod panics;

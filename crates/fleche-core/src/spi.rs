@@ -18,7 +18,9 @@ pub use crate::context::{binding::WeakBinding, stack::enclosing_calls, task_info
 pub use crate::executor::remote::{Isolator, PortableCall, Reply, RunIsolated};
 pub use crate::job::{error::catch_panic, state::CancelHook};
 pub use crate::runtime::internal_threads::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};
-pub use crate::runtime::{log, mode::worker_environment, process_id, thread_spawner, written_file};
+pub use crate::runtime::{
+    lock::LockResultExt, log, mode::worker_environment, process_id, thread_spawner, written_file,
+};
 
 use crate::{
     cache::{Cache, SharedTier, Stats},

@@ -7,7 +7,7 @@ mod support;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread,
@@ -19,6 +19,7 @@ use fleche_core::{
     cache::HotTier,
     fleche,
     layer::{ReadOnly, Stack, Void},
+    spi::LockResultExt,
 };
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ fn forget_in_stores(cache: &Cache, key: fleche_core::CallKey) {
 /// Serializes the tests, because an eviction in one test invalidates the hot tiers of all caches in the process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    ALONE.lock().ignore_poison()
 }
 
 macro_rules! counted {

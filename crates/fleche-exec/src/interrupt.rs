@@ -2,12 +2,12 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
 use fleche_core::{
     Error, Result,
-    spi::{ReaderThreadGuard, catch_panic, fork, thread_spawner},
+    spi::{LockResultExt, ReaderThreadGuard, catch_panic, fork, thread_spawner},
     store::ensure_not_forked,
 };
 use signal_hook::{consts::SIGINT, iterator::Signals, low_level::emulate_default_handler};
@@ -27,7 +27,7 @@ struct State {
 }
 
 fn lock() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    STATE.lock().ignore_poison()
 }
 
 /// Registers a pool: after [`cancel_on_ctrl_c`], Ctrl-C cancels its queued tasks.

@@ -6,7 +6,7 @@ mod worker_thread;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -14,7 +14,7 @@ use fleche_core::{
     Error, Executor, Job, Result, Task,
     executor::{ExecutorConfig, Resources, SubmitError},
     job::blocking_hooks,
-    spi::fork::ProcessLocal,
+    spi::{LockResultExt, fork::ProcessLocal},
     store::Reach,
 };
 
@@ -228,7 +228,7 @@ impl Threads {
             return;
         }
         blocking_hooks::blocking(|| {
-            let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ending = self.ending.lock().ignore_poison();
             while let Some(thread) = self.scheduler.take_thread() {
                 // A thread does not join itself, as it would if a thread-local variable of it holds the last handle.
                 if thread.thread().id() != thread::current().id() && thread.join().is_err() {

@@ -3,19 +3,18 @@
 
 use std::{
     collections::HashSet,
-    fs,
-    fs::{DirEntry, File},
-    io,
-    io::ErrorKind,
+    fs::{self, DirEntry, File},
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use fleche_core::{
     Digest, DigestPrefix, Error, Result,
+    spi::LockResultExt,
     store::{Entries, OpenStores, Place},
 };
 
@@ -82,7 +81,7 @@ impl Directory {
 
     /// Returns the keys under which this process has found records of a later format.
     pub(crate) fn later_records(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        self.later_records.lock().unwrap_or_else(PoisonError::into_inner)
+        self.later_records.lock().ignore_poison()
     }
 
     /// Returns the path of the entry with this digest.

@@ -7,7 +7,7 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, HashMap},
     hash::{BuildHasher, Hash},
-    sync::{Arc, PoisonError, RwLock, Weak},
+    sync::{Arc, RwLock, Weak},
 };
 
 use fleche_core::{
@@ -15,6 +15,7 @@ use fleche_core::{
     call::{Argument, FunctionId, InlineBytes, RecordFields, RecordSummary, Timestamp, ValueRef, Writer},
     encoding::{self, Encoded},
     metadata::Metadata,
+    spi::LockResultExt,
 };
 use foldhash::fast::FixedState;
 
@@ -195,14 +196,14 @@ impl<T: Clone + Eq + HashedPart> Interned<T> {
     fn get(&self, value: &T) -> Arc<T> {
         // Most records of a store have the function or the writer that came last.
         let is_value = |known: &Arc<T>| **known == *value;
-        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).last.upgrade().filter(is_value) {
+        if let Some(known) = self.0.read().ignore_poison().last.upgrade().filter(is_value) {
             return known;
         }
         let hash = HASHER.hash_one(value.hashed_part());
-        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).find(hash, value) {
+        if let Some(known) = self.0.read().ignore_poison().find(hash, value) {
             return known;
         }
-        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.write().ignore_poison();
         if let Some(known) = table.find(hash, value) {
             return known;
         }

@@ -5,12 +5,12 @@ use std::{
     hash::BuildHasher,
     process,
     sync::{
-        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use fleche_core::{Digest, DigestPrefix};
+use fleche_core::{Digest, DigestPrefix, spi::LockResultExt};
 use foldhash::fast::RandomState;
 
 /// A map from digests to `V`, in 256 shards with a lock each.
@@ -26,12 +26,12 @@ type Shard<V> = HashMap<Digest, V, RandomState>;
 impl<V> Shards<V> {
     /// Locks the shard of this digest for reading.
     pub(crate) fn read(&self, digest: &Digest) -> RwLockReadGuard<'_, Shard<V>> {
-        self.shard(digest.as_bytes()[0]).read().unwrap_or_else(PoisonError::into_inner)
+        self.shard(digest.as_bytes()[0]).read().ignore_poison()
     }
 
     /// Locks the shard of this digest for writing.
     pub(crate) fn write(&self, digest: &Digest) -> RwLockWriteGuard<'_, Shard<V>> {
-        self.shard(digest.as_bytes()[0]).write().unwrap_or_else(PoisonError::into_inner)
+        self.shard(digest.as_bytes()[0]).write().ignore_poison()
     }
 
     /// Returns the digests with this prefix, each once. The digests of a shard are copied when iteration reaches it; no
@@ -39,7 +39,7 @@ impl<V> Shards<V> {
     pub(crate) fn digests(&self, prefix: &DigestPrefix) -> impl Iterator<Item = Digest> + use<'_, V> {
         let prefix = prefix.clone();
         (0..=u8::MAX).filter(first_byte_fits(&prefix)).flat_map(move |first| {
-            let shard = self.shard(first).read().unwrap_or_else(PoisonError::into_inner);
+            let shard = self.shard(first).read().ignore_poison();
             shard.keys().filter(|digest| prefix.matches(digest)).copied().collect::<Vec<_>>()
         })
     }

@@ -1,11 +1,11 @@
 //! Commits: pending changes are written to redb in one transaction, durably or not.
 
-use std::{
-    fs,
-    sync::{PoisonError, atomic::Ordering},
-};
+use std::{fs, sync::atomic::Ordering};
 
-use fleche_core::{Result, spi::log::Throttle};
+use fleche_core::{
+    Result,
+    spi::{LockResultExt, log::Throttle},
+};
 use redb::Durability;
 
 use crate::{
@@ -140,7 +140,7 @@ impl Inner {
             }
             done => done,
         }?;
-        let mut stats = self.commits.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stats = self.commits.stats.lock().ignore_poison();
         stats.operations += changes.operations() + u64::from(direct.is_some());
         Ok(done)
     }
@@ -167,7 +167,7 @@ impl Inner {
         durable: bool,
     ) -> Result<bool, redb::Error> {
         catch_panic(|| {
-            let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
+            let redb = self.redb.read().ignore_poison();
             // Pages that only this snapshot uses can be reused.
             self.renew_snapshot();
             let mut transaction = redb.get()?.begin_write()?;
@@ -195,7 +195,7 @@ impl Inner {
                     }
                 })?;
             }
-            let mut stats = self.commits.stats.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut stats = self.commits.stats.lock().ignore_poison();
             stats.commits += 1;
             stats.durable += u64::from(durable);
             Ok(changed)

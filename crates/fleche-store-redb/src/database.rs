@@ -3,11 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use fleche_core::{
     Error, Result,
+    spi::LockResultExt,
     store::{BackingFile, FileBacked, OpenPlaceGuard, OpenStores, Place},
 };
 
@@ -97,7 +98,7 @@ impl Inner {
         self.exclusive(|| {
             let compacted = catch_panic(|| {
                 // Waits for running reads; later ones wait for this.
-                let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+                let mut redb = self.redb.write().ignore_poison();
                 self.renew_snapshot();
                 Ok(redb.get_mut()?.compact()?)
             });

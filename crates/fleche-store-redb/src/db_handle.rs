@@ -8,13 +8,17 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use fleche_core::{Error, Result, spi::written_file, store::Place};
+use fleche_core::{
+    Error, Result,
+    spi::{LockResultExt, written_file},
+    store::Place,
+};
 use redb::{
     Builder, ReadTransaction, ReadableDatabase as _, StorageBackend as _, TableHandle as _, backends::InMemoryBackend,
 };
@@ -303,7 +307,7 @@ impl Integrity {
             2 => FileFault::Suspected,
             _ => FileFault::Damaged,
         };
-        let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        let not_before = *self.not_before.lock().ignore_poison();
         if not_before.is_some_and(|moment| Instant::now() < moment) { FileFault::None } else { fault }
     }
 
@@ -314,11 +318,11 @@ impl Integrity {
 
     pub(crate) fn repaired(&self) {
         self.fault.store(FileFault::None as u8, Ordering::Relaxed);
-        *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.not_before.lock().ignore_poison() = None;
     }
 
     /// Notes a failed repair, which is not retried before this pause has passed.
     pub(crate) fn not_repaired(&self, pause: Duration) {
-        *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + pause);
+        *self.not_before.lock().ignore_poison() = Some(Instant::now() + pause);
     }
 }

@@ -3,14 +3,14 @@
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
-use fleche_core::spi::thread_spawner;
+use fleche_core::spi::{LockResultExt, thread_spawner};
 
 /// The time that the first pending entry waits for more entries. This delay and the commit together should stay below
 /// 100 ms.
@@ -94,8 +94,7 @@ impl Flusher {
         loop {
             let state = self.lock();
             let waits = |state: &mut State| !state.stop && !self.flush_requested.load(Ordering::Relaxed);
-            let (state, _) =
-                self.called.wait_timeout_while(state, delay, waits).unwrap_or_else(PoisonError::into_inner);
+            let (state, _) = self.called.wait_timeout_while(state, delay, waits).ignore_poison();
             self.flush_requested.store(false, Ordering::Relaxed);
             if state.stop {
                 return;
@@ -128,6 +127,6 @@ impl Flusher {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }

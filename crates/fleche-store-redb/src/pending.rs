@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
-use fleche_core::{CallKey, Digest, Record};
+use fleche_core::{CallKey, Digest, Record, spi::LockResultExt};
 
 use crate::tables::RowKey;
 
@@ -117,7 +117,7 @@ impl State {
 impl Pending {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // No code that runs under the lock can panic and leave the state half modified.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 
     /// Returns the result of `run` on the state, or `None` if there are no pending changes at all.
@@ -255,11 +255,11 @@ impl Default for Commits {
 
 impl Commits {
     pub(crate) fn stats(&self) -> CommitStats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.stats.lock().ignore_poison()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, CommitState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 
     pub(crate) fn max_pending_weight(&self) -> u64 {

@@ -1,9 +1,9 @@
 //! Reads from a snapshot, which is kept from one commit to the next, and verifies every entry.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use fleche_core::{CallKey, Digest, Error, Record, Result, store::Check};
+use fleche_core::{CallKey, Digest, Error, Record, Result, spi::LockResultExt, store::Check};
 
 use crate::{
     Durability,
@@ -51,14 +51,14 @@ impl Inner {
             self.reopen();
         }
         catch_panic(|| {
-            let redb = self.redb.read().unwrap_or_else(PoisonError::into_inner);
+            let redb = self.redb.read().ignore_poison();
             run(&*self.snapshot(&redb)?)
         })
     }
 
     /// Returns a snapshot of the last commit.
     pub(crate) fn snapshot(&self, redb: &DbHandle) -> Result<Arc<Snapshot>, redb::Error> {
-        let mut kept = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.snapshot.lock().ignore_poison();
         Ok(match &*kept {
             Some(snapshot) => Arc::clone(snapshot),
             // Created under the lock, so that a concurrent commit finds this snapshot and discards it.
@@ -83,7 +83,7 @@ impl Inner {
 
     /// Discards the snapshot, so that later reads see the last commit.
     pub(crate) fn renew_snapshot(&self) {
-        let old = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let old = self.snapshot.lock().ignore_poison().take();
         // Freed after the lock is released.
         drop(old);
     }

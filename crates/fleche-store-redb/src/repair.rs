@@ -1,7 +1,9 @@
 //! Repair of an open file: it is reopened after an error of the operating system and, if pages are damaged, replaced by
 //! a file with all entries that can be read.
 
-use std::{path::PathBuf, sync::PoisonError, time::Duration};
+use std::{path::PathBuf, time::Duration};
+
+use fleche_core::spi::LockResultExt;
 
 use crate::{
     database::Inner,
@@ -30,7 +32,7 @@ impl Inner {
     pub(crate) fn reopen(&self) -> bool {
         let reopened = {
             // Reads wait for this lock.
-            let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+            let mut redb = self.redb.write().ignore_poison();
             if self.integrity.to_repair() == FileFault::None {
                 // Another thread has reopened the file, or tried to.
                 return redb.get().is_ok();
@@ -67,7 +69,7 @@ impl Inner {
             Err(error) => {
                 let _ = files.remove_unfinished();
                 let is_open = {
-                    let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+                    let mut redb = self.redb.write().ignore_poison();
                     redb.give_up();
                     redb.get().is_ok()
                 };
@@ -85,7 +87,7 @@ impl Inner {
     /// Reads the whole file. If pages are known or found to be damaged, a file of the readable entries replaces it.
     fn replace(&self, files: &Files, fault: FileFault) -> Result<Option<(Recovered, PathBuf)>, redb::Error> {
         // Reads wait for this lock and find a sound file afterwards.
-        let mut redb = self.redb.write().unwrap_or_else(PoisonError::into_inner);
+        let mut redb = self.redb.write().ignore_poison();
         self.renew_snapshot();
         files.remove_unfinished()?;
         files.free_path()?;

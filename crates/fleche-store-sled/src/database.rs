@@ -6,7 +6,7 @@ use std::{
     io::ErrorKind,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     thread,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     CallKey, Digest, DigestPrefix, Error, Result,
-    spi::written_file,
+    spi::{LockResultExt, written_file},
     store::{BackingFile, Check, FileBacked, OpenPlaceGuard, OpenStores, Place},
 };
 use sled::{Db, Tree};
@@ -159,7 +159,7 @@ impl Database {
 
     // The mutex protects no data that a panic could leave half modified.
     fn lock(&self, digest: &Digest) -> MutexGuard<'_, ()> {
-        self.locks[usize::from(digest.as_bytes()[0]) % LOCKS].lock().unwrap_or_else(PoisonError::into_inner)
+        self.locks[usize::from(digest.as_bytes()[0]) % LOCKS].lock().ignore_poison()
     }
 
     /// Returns once all earlier writes are on disk.

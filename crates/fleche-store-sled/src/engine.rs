@@ -4,11 +4,14 @@ use std::{
     collections::HashSet,
     io,
     mem::ManuallyDrop,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{LazyLock, Mutex, MutexGuard, mpsc},
     time::{Duration, Instant},
 };
 
-use fleche_core::{spi::thread_spawner, store::Place};
+use fleche_core::{
+    spi::{LockResultExt, thread_spawner},
+    store::Place,
+};
 use sled::{Db, Tree};
 
 /// sled's handles to an open directory. Dropping the last one writes everything to disk and closes the directory.
@@ -32,7 +35,7 @@ const MAX_WAIT: Duration = Duration::from_mins(1);
 static UNCLOSED: LazyLock<Mutex<HashSet<Place>>> = LazyLock::new(Mutex::default);
 
 fn unclosed() -> MutexGuard<'static, HashSet<Place>> {
-    UNCLOSED.lock().unwrap_or_else(PoisonError::into_inner)
+    UNCLOSED.lock().ignore_poison()
 }
 
 /// Returns whether this process still has the directory open because sled could not close it.

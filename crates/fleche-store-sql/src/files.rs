@@ -3,15 +3,13 @@
 
 use std::{
     ffi::OsString,
-    fs,
-    fs::File,
-    io,
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use fleche_core::{Error, Result, store::Place};
+use fleche_core::{Error, Result, spi::LockResultExt, store::Place};
 
 /// The page size of all files of fleche.
 const PAGE: usize = 4096;
@@ -37,7 +35,7 @@ impl FileBytes {
     /// Opens a file that this process may have open as a database.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let place = Place::of(path)?;
-        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = OPENED.lock().ignore_poison();
         opened.retain(|(_, file)| !is_removed(file));
         if let Some((_, file)) = opened.iter().find(|(other, _)| *other == place) {
             return Ok(Self { path: path.to_owned(), file: file.clone() });

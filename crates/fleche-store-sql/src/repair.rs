@@ -5,12 +5,17 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::{self, Mutex, MutexGuard, PoisonError},
+    sync::{self, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
 
-use fleche_core::{Error, Result, job::blocking_hooks, spi::written_file, store::Place};
+use fleche_core::{
+    Error, Result,
+    job::blocking_hooks,
+    spi::{LockResultExt, written_file},
+    store::Place,
+};
 use rusqlite::{
     Connection, OpenFlags, Transaction, TransactionBehavior,
     backup::{Backup, StepResult},
@@ -118,7 +123,7 @@ impl Repair {
     }
 
     fn not_before(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.not_before.lock().unwrap_or_else(PoisonError::into_inner)
+        self.not_before.lock().ignore_poison()
     }
 
     /// Returns the error for a file that cannot be repaired because of `why`.

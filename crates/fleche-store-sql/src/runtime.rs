@@ -7,14 +7,14 @@ use std::{
     cell::Cell,
     future::{Future, pending},
     process,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
 use fleche_core::{
     Error, Result,
     job::blocking_hooks,
-    spi::{PendingReplies, ReaderThreadGuard, thread_spawner},
+    spi::{LockResultExt, PendingReplies, ReaderThreadGuard, thread_spawner},
 };
 use tokio::runtime::{Builder, Handle};
 
@@ -65,7 +65,7 @@ pub(crate) fn run<T: Send + 'static>(
 /// Runs the future and waits for its end, unless this is the driver thread itself.
 pub(crate) fn finish(future: impl Future<Output = ()> + Send + 'static) {
     // Without a runtime, there are no connections.
-    let Some(runtime) = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
+    let Some(runtime) = RUNTIME.lock().ignore_poison().clone() else { return };
     if runtime.process != process::id() {
         return;
     }
@@ -81,7 +81,7 @@ pub(crate) fn finish(future: impl Future<Output = ()> + Send + 'static) {
 }
 
 fn runtime(store: &str) -> Result<Runtime> {
-    let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut runtime = RUNTIME.lock().ignore_poison();
     if let Some(runtime) = &*runtime {
         if runtime.process != process::id() {
             return Err(Error::backend(store)(

@@ -4,10 +4,10 @@
 use std::{
     collections::HashSet,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use fleche_core::{CallKey, Digest, Result, store::ensure_not_forked};
+use fleche_core::{CallKey, Digest, Result, spi::LockResultExt, store::ensure_not_forked};
 
 use crate::{
     connection::Connections,
@@ -87,7 +87,7 @@ impl Tables {
 
     /// Returns the keys under which this process has found records of a later format.
     pub(crate) fn later_records(&self) -> MutexGuard<'_, HashSet<CallKey>> {
-        self.later_records.lock().unwrap_or_else(PoisonError::into_inner)
+        self.later_records.lock().ignore_poison()
     }
 
     fn run<T, F>(&self, operation: impl Fn(Connections) -> F) -> Result<T>

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
         mpsc::{self, Receiver, SyncSender},
     },
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{Cache, SkipReason, cache::HotTier, fleche};
+use fleche_core::{Cache, SkipReason, cache::HotTier, fleche, spi::LockResultExt};
 use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
 
 use crate::postgres::Server;
@@ -111,7 +111,7 @@ impl Load {
     }
 
     fn acknowledged(&self) -> MutexGuard<'_, BTreeSet<u64>> {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+        self.acknowledged.lock().ignore_poison()
     }
 
     /// Makes calls until it is stopped. Most are new, and every eighth repeats an earlier one.
@@ -161,7 +161,7 @@ impl Load {
     }
 
     fn into_acknowledged(self) -> BTreeSet<u64> {
-        self.acknowledged.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.acknowledged.into_inner().ignore_poison()
     }
 }
 

@@ -26,6 +26,9 @@ const MAY_SLEEP: &[(&str, &str)] = &[
     ("crates/fleche-store-sql/src/retry.rs", "no database reports that another process has released its lock"),
 ];
 
+/// The one file that decides what happens to a lock after a panic.
+const LOCKS: &str = "crates/fleche-core/src/runtime/lock.rs";
+
 pub(super) fn opens_with_doc(tree: &Tree) -> Vec<Complaint> {
     let silent = tree.with_ending(".rs").filter(|(_, text)| !text.starts_with("//! "));
     silent
@@ -92,6 +95,20 @@ pub(super) fn sleeps(tree: &Tree) -> Vec<Complaint> {
     complaints
 }
 
+pub(super) fn poisoned_locks(tree: &Tree) -> Vec<Complaint> {
+    // Examples show what crates outside this workspace would write.
+    let files = tree.with_ending(".rs").filter(|(path, _)| *path != LOCKS && !path.starts_with("examples/"));
+    let mut complaints = Vec::new();
+    for (path, text) in files {
+        let code = code_only(text);
+        let found = numbered(&code).filter(|(_, code)| has_word(code, "PoisonError"));
+        complaints.extend(found.map(|(line, _)| {
+            Complaint::new(path, line, "call `ignore_poison()`, a method of `fleche_core::spi::LockResultExt`")
+        }));
+    }
+    complaints
+}
+
 /// Returns the lines with their numbers, which begin at 1.
 pub(super) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(line, text)| (line + 1, text))
@@ -149,6 +166,14 @@ mod tests {
         let code = "//! a\nfn b() {\n    dbg!(todo!())\n}\nconst C: &str = \"dbg!\";\n";
         assert_eq!(lines(&unfinished(&Tree::of(&[("a.rs", code)]))), [Some(3), Some(3)]);
         assert_eq!(unfinished(&Tree::of(&[("a.md", concat!("FIX", "ME"))])).len(), 1);
+    }
+
+    #[test]
+    fn poison_error_is_found_except_in_the_helper_and_in_examples() {
+        let sample = "//! a\n// PoisonError\nuse std::sync::{Mutex, PoisonError};\n";
+        let found = poisoned_locks(&Tree::of(&[(LOCKS, sample), ("crates/a.rs", sample), ("examples/b.rs", sample)]));
+        assert_eq!(lines(&found), [Some(3)]);
+        assert_eq!(found[0].path, "crates/a.rs");
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::{
     fmt, io, panic,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread,
     time::Duration,
 };
 
-use fleche_core::{Error, Result};
+use fleche_core::{Error, Result, spi::LockResultExt};
 
 /// A fault of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Plan {
     pub(super) fn wait_until_triggered(&self, is_running: impl Fn() -> bool) {
         let mut gate = self.lock();
         while !self.has_triggered() && is_running() {
-            gate = self.changed.wait_timeout(gate, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            gate = self.changed.wait_timeout(gate, LOOK).ignore_poison().0;
         }
     }
 
@@ -85,7 +85,7 @@ impl Plan {
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gate.lock().ignore_poison()
     }
 
     /// Returns the fault of the operations.
@@ -136,7 +136,7 @@ impl Plan {
             }
             Fault::Hang => {
                 let is_on = |(): &mut ()| !self.ended.load(SeqCst);
-                drop(self.changed.wait_while(self.lock(), is_on).unwrap_or_else(PoisonError::into_inner));
+                drop(self.changed.wait_while(self.lock(), is_on).ignore_poison());
                 return Ok(());
             }
         };

@@ -4,12 +4,13 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
 };
 
 use fleche_core::{
     Digest, DigestPrefix, Error, Result,
+    spi::LockResultExt,
     store::{Entries, OpenStores, Place},
 };
 
@@ -28,7 +29,7 @@ impl Directory {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changing.lock().ignore_poison()
     }
 
     fn path(&self, id: &Digest) -> PathBuf {

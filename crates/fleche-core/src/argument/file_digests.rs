@@ -91,14 +91,17 @@ mod linux {
         io,
         os::unix::fs::MetadataExt,
         path::Path,
-        sync::{LazyLock, Mutex, PoisonError},
+        sync::{LazyLock, Mutex},
         time::{Duration, SystemTime},
     };
 
     use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, XFS_SUPER_MAGIC, fstatfs};
 
     use super::{RecentMap, hash, open};
-    use crate::{digest::Digest, runtime::fork};
+    use crate::{
+        digest::Digest,
+        runtime::{fork, lock::LockResultExt},
+    };
 
     /// The maximum size, in bytes, of files that are read each time, which takes no longer than writing them back once.
     const UNCACHED_LEN: u64 = 64 << 10;
@@ -145,7 +148,7 @@ mod linux {
         if fork::is_child() {
             return run(&mut RecentMap::new(1));
         }
-        run(&mut CACHED_DIGESTS.lock().unwrap_or_else(PoisonError::into_inner))
+        run(&mut CACHED_DIGESTS.lock().ignore_poison())
     }
 
     /// Identifies a file and its state: device, inode, size and times.

@@ -5,11 +5,14 @@
 use std::{
     cell::RefCell,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{LazyLock, Mutex},
 };
 
 use super::file_digests::{RecentMap, digest_of};
-use crate::{digest::Digest, runtime::fork};
+use crate::{
+    digest::Digest,
+    runtime::{fork, lock::LockResultExt},
+};
 
 /// A file and the digest of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +72,7 @@ pub(super) fn add(digest: Digest, path: PathBuf) {
     if fork::is_child() {
         return;
     }
-    let mut known = KNOWN_PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = KNOWN_PATHS.lock().ignore_poison();
     match known.get(&digest) {
         Some(paths) => {
             paths.retain(|other| *other != path);
@@ -107,7 +110,7 @@ fn known_paths(digest: &Digest) -> Vec<PathBuf> {
     let mut paths = if fork::is_child() {
         Vec::new()
     } else {
-        KNOWN_PATHS.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned().unwrap_or_default()
+        KNOWN_PATHS.lock().ignore_poison().get(digest).cloned().unwrap_or_default()
     };
     let _ = EXPECTED.try_with(|expected| {
         let expected = expected.borrow();

@@ -3,13 +3,13 @@
 use std::{
     fmt, io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use crate::error::Error;
+use crate::{error::Error, runtime::lock::LockResultExt};
 
 /// The number of failures in a row that opens a breaker.
 const FAILURES: u32 = 3;
@@ -198,7 +198,7 @@ impl Breakers {
             Clock::Set(clock) => clock(),
         };
         // Nothing panics under the lock.
-        (self.by_operation.lock().unwrap_or_else(PoisonError::into_inner), now)
+        (self.by_operation.lock().ignore_poison(), now)
     }
 
     /// Returns how the breakers admit the operation, or `None` if one of them denies it.

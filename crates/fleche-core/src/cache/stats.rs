@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -13,6 +13,8 @@ use std::{
 use crossbeam_utils::CachePadded;
 use serde::{Deserialize, Serialize};
 use thread_local::ThreadLocal;
+
+use crate::runtime::lock::LockResultExt;
 
 /// The counts of a cache since it was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,7 +216,7 @@ impl Counters {
     }
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
-        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rare.lock().ignore_poison()
     }
 
     /// Adds counts from another process.

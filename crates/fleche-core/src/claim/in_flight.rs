@@ -19,7 +19,7 @@ use foldhash::fast::RandomState;
 use super::{
     ClaimGuard,
     poll_tracking::Polls,
-    sync::{Acquire, Arc, AtomicU64, Condvar, Global, Mutex, MutexGuard, PoisonError, Release, SHARDS},
+    sync::{Acquire, Arc, AtomicU64, Condvar, Global, LockResultExt, Mutex, MutexGuard, Release, SHARDS},
 };
 use crate::call::CallKey;
 
@@ -154,7 +154,7 @@ impl InFlightCall {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 
     /// Returns the in-flight calls whose bodies wait for this one.
@@ -163,7 +163,7 @@ impl InFlightCall {
     }
 
     pub(super) fn held(&self) -> MutexGuard<'_, Option<Arc<dyn ClaimGuard>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().ignore_poison()
     }
 
     /// Releases the store's claim. Must happen before the next caller in this process can ask for it.
@@ -221,7 +221,7 @@ const LAST: usize = 16;
 
 impl Shard {
     pub(super) fn lock(&self) -> MutexGuard<'_, ShardState> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        self.flights.lock().ignore_poison()
     }
 
     /// Removes the call from the table.
@@ -273,7 +273,7 @@ pub(super) fn begin_wait(flight: &Arc<InFlightCall>, from: &[Arc<InFlightCall>])
     if from.is_empty() {
         return true;
     }
-    let _beginning = BEGINNING.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let _beginning = BEGINNING.get().lock().ignore_poison();
     if is_blocked_by(flight, from) {
         return false;
     }

@@ -5,7 +5,7 @@ use std::{collections::hash_map::Entry, sync::atomic::Ordering::Relaxed, task::W
 use super::{
     ClaimGuard,
     in_flight::{CallEnd, CallId, InFlightCall, InFlightCalls, SharedResult, begin_wait, shard_of},
-    sync::{Arc, PoisonError, is_child},
+    sync::{Arc, LockResultExt, is_child},
 };
 
 /// The outcome of a request for a call.
@@ -156,9 +156,9 @@ impl Waiter {
                 return Some(end.clone());
             }
             state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => self.flight.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.flight.changed.wait(state).ignore_poison(),
                 Some(left) if left.is_zero() => return None,
-                Some(left) => self.flight.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(left) => self.flight.changed.wait_timeout(state, left).ignore_poison().0,
             };
         }
     }

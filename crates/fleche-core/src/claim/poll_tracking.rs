@@ -5,10 +5,12 @@
 //! held only if it was woken and is not polled.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Wake, Waker},
     time::Instant,
 };
+
+use super::sync::LockResultExt;
 
 /// The record of a leader's polls.
 #[derive(Default)]
@@ -35,7 +37,7 @@ pub struct Unpolled {
 
 impl Polls {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().ignore_poison()
     }
 
     /// Notes that the task of this waker polls the leader.

@@ -1,17 +1,13 @@
 //! Wait cycles across processes: each claim holder publishes the calls that it waits for, and waiting holders follow these waits.
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError},
-    time::SystemTime,
-};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use super::{
     ClaimHolder,
     in_flight::{self, CallId, InFlightCall, with_enclosing},
     sync::is_child,
 };
-use crate::call::CallKey;
+use crate::{call::CallKey, runtime::lock::LockResultExt};
 
 /// A wait that is published to other processes until this is dropped.
 pub struct PublishedWait {
@@ -93,7 +89,7 @@ impl InFlightCall {
     /// Changes the list of calls that the body waits for, and publishes it.
     fn publish(&self, change: impl FnOnce(&mut Vec<CallId>)) {
         // The lock is held while publishing, so the last change is also the last one published.
-        let mut awaits = self.awaits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaits = self.awaits.lock().ignore_poison();
         change(&mut awaits);
         let held = self.held().clone();
         let Some(held) = held else { return };
@@ -114,7 +110,7 @@ impl CallId {
             with_enclosing(&awaited.waited_for_from()).iter().any(|waiting| Arc::ptr_eq(waiting, own))
         };
         let mut awaits: Vec<_> = flights.iter().filter(waits).map(|awaited| awaited.call_id).collect();
-        awaits.extend_from_slice(&own.awaits.lock().unwrap_or_else(PoisonError::into_inner));
+        awaits.extend_from_slice(&own.awaits.lock().ignore_poison());
         // Claims of one store cannot show waits for calls of another store.
         let here = awaits.iter().all(|awaited| awaited.store == self.store);
         let awaits = here.then(|| awaits.iter().map(|call_id| call_id.key).collect());

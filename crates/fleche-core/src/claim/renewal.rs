@@ -4,12 +4,12 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Duration,
 };
 
 use super::OnAcquired;
-use crate::runtime::internal_threads::WaiterThreadGuard;
+use crate::runtime::{internal_threads::WaiterThreadGuard, lock::LockResultExt};
 use crate::{
     call::CallKey,
     runtime::{panics::contain, thread_spawner},
@@ -188,7 +188,7 @@ impl RenewalThread {
             let Some(next) = next else { return };
             let changed = |state: &mut State| state.changes == before;
             let waited = self.changed.wait_timeout_while(self.lock(), next.unwrap_or(KEEP_ALIVE), changed);
-            let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            let (mut state, waited) = waited.ignore_poison();
             if next.is_none() && waited.timed_out() {
                 state.beating = false;
                 return;
@@ -197,6 +197,6 @@ impl RenewalThread {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }

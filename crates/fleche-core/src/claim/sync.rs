@@ -2,14 +2,14 @@
 
 use std::sync::LazyLock;
 pub(super) use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError,
+    Arc, Condvar, Mutex, MutexGuard,
     atomic::{
         AtomicU64,
         Ordering::{Acquire, Release},
     },
 };
 
-pub(super) use crate::runtime::fork::is_child;
+pub(super) use crate::runtime::{fork::is_child, lock::LockResultExt};
 
 /// The number of shards of the table of in-flight calls.
 pub(super) const SHARDS: usize = 64;

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use crate::{
     error::{Error, Result},
     runtime::{
         fork,
+        lock::LockResultExt,
         mode::{Mode, mode},
         panics::contain,
     },
@@ -69,7 +70,7 @@ thread_local! {
 }
 
 fn lock() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    STATE.lock().ignore_poison()
 }
 
 /// Returns the fallback cache. If the configuration cannot be used, logs an error, and tries again after a pause; until
@@ -89,7 +90,7 @@ pub(crate) fn fallback() -> Fallback {
     loop {
         match &state.fallback {
             Some(known) if state.is_opening || known.is_current() => return known.clone(),
-            None if state.is_opening => state = OPENED.wait(state).unwrap_or_else(PoisonError::into_inner),
+            None if state.is_opening => state = OPENED.wait(state).ignore_poison(),
             _ => break,
         }
     }

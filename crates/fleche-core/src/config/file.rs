@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     env, io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use super::{CacheConfig, trust};
 use crate::{
     error::{Error, Result},
-    runtime::fork,
+    runtime::{fork, lock::LockResultExt},
 };
 
 /// The name of configuration files.
@@ -272,7 +272,7 @@ fn called_from(here: &Path, private: &BTreeMap<PathBuf, PathBuf>) -> Option<Path
 }
 
 fn private_directories() -> MutexGuard<'static, BTreeMap<PathBuf, PathBuf>> {
-    PRIVATE_DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner)
+    PRIVATE_DIRECTORIES.lock().ignore_poison()
 }
 
 #[cfg(test)]

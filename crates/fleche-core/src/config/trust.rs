@@ -9,10 +9,13 @@ use std::{
     fs::{self, File, Metadata, OpenOptions},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{LazyLock, Mutex},
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    runtime::lock::LockResultExt,
+};
 
 /// The maximum length of a configuration file, in bytes.
 pub const MAX_CONFIG_LEN: u64 = 1 << 20;
@@ -99,7 +102,7 @@ fn too_long(len: u64) -> String {
 /// Warns once per file and reason, because every lookup of a cache by name repeats the search.
 fn warn_once(path: &Path, why: &str) {
     static WARNED: LazyLock<Mutex<HashSet<(PathBuf, String)>>> = LazyLock::new(Mutex::default);
-    let is_new = WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert((path.to_owned(), why.to_owned()));
+    let is_new = WARNED.lock().ignore_poison().insert((path.to_owned(), why.to_owned()));
     // Outside the lock, because a subscriber may run code that calls this function.
     if is_new {
         crate::runtime::log::warn!("configuration file {} is skipped: {why}", path.display());

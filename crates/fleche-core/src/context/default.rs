@@ -6,7 +6,7 @@ use std::{
     panic::Location,
     rc::Rc,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
@@ -19,7 +19,7 @@ use crate::{
     cache::Cache,
     claim::InFlightCalls,
     config::{self, Fallback},
-    runtime::fork,
+    runtime::{fork, lock::LockResultExt},
 };
 
 static DEFAULT: Mutex<Option<Cache>> = Mutex::new(None);
@@ -53,7 +53,7 @@ pub fn set_default_cache(cache: Cache) {
     if fork::is_child() {
         return;
     }
-    let earlier = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).replace(cache);
+    let earlier = DEFAULT.lock().ignore_poison().replace(cache);
     GENERATION.fetch_add(1, Release);
     // Outside the lock, because dropping a cache may run code of its stores.
     drop(earlier);
@@ -72,7 +72,7 @@ impl Installed {
         INSTALLED_WITHIN.fetch_add(usize::from(!cache.flights().is_empty()), Relaxed);
         // The generation serves as a unique id.
         let id = GENERATION.fetch_add(1, Relaxed);
-        INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).push((id, cache));
+        INSTALLED.lock().ignore_poison().push((id, cache));
         GENERATION.fetch_add(1, Release);
         Self(id)
     }
@@ -83,7 +83,7 @@ impl Drop for Installed {
         if fork::is_child() {
             return;
         }
-        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut installed = INSTALLED.lock().ignore_poison();
         let at = installed.iter().rposition(|(id, _)| *id == self.0);
         let ended = at.map(|at| installed.remove(at));
         drop(installed);
@@ -100,14 +100,14 @@ pub(super) fn flights() -> InFlightCalls {
     if INSTALLED_WITHIN.load(Relaxed) == 0 || fork::is_child() {
         return InFlightCalls::default();
     }
-    let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let installed = INSTALLED.lock().ignore_poison();
     installed.last().map(|(_, cache)| cache.flights().clone()).unwrap_or_default()
 }
 
 /// Returns the installed cache in force, or the default that was set, if there is either.
 fn set_here() -> Option<Cache> {
-    let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner).last().map(|(_, cache)| cache.clone());
-    installed.or_else(|| DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    let installed = INSTALLED.lock().ignore_poison().last().map(|(_, cache)| cache.clone());
+    installed.or_else(|| DEFAULT.lock().ignore_poison().clone())
 }
 
 /// Returns whether a cache is installed, or a default was set.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,6 +21,7 @@ use crate::{
     },
     runtime::{
         fork,
+        lock::LockResultExt,
         panics::{Contained, contain},
     },
 };
@@ -328,7 +329,7 @@ impl CoalescedTasks {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
 };
 
 use super::{
     Executor, ExecutorConfig, Resources, SubmitError, Task,
     task::{CoalescedTasks, SharedTask},
 };
-use crate::{context::Binding, store::Reach};
+use crate::{context::Binding, runtime::lock::LockResultExt, store::Reach};
 
 /// An executor wrapper that answers hits itself; see [`wrap_executor`].
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ impl InFlight {
         let Some(flight) = task.shared_task(asks) else { return Some(task) };
         // Dropped after the lock is released, because this may be the last reference to the followers.
         let leader;
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock().ignore_poison();
         leader = table.leaders.get(&flight).and_then(Weak::upgrade);
         if let Some(leader) = &leader {
             // In an executor that wraps itself, a task must not follow itself.

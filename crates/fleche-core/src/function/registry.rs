@@ -5,11 +5,11 @@ use std::{
     any::TypeId,
     borrow::Cow,
     collections::HashMap,
-    sync::{LazyLock, OnceLock, PoisonError, RwLock, atomic::Ordering::Relaxed},
+    sync::{LazyLock, OnceLock, RwLock, atomic::Ordering::Relaxed},
 };
 
 use super::{Definition, Function, Load, Portable};
-use crate::runtime::fork;
+use crate::runtime::{fork, lock::LockResultExt};
 
 /// The registration of a function: its definition and, unless the function is generic, a way to find it by its type.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(crate) fn by_type(item: TypeId) -> Option<&'static Function> {
         // Another thread of the parent may have held the lock when this process was forked.
         return BY_TYPE.get()?.try_read().ok()?.get(&item).copied();
     }
-    all_by_type().read().unwrap_or_else(PoisonError::into_inner).get(&item).copied()
+    all_by_type().read().ignore_poison().get(&item).copied()
 }
 
 /// Returns the function with this name, for a call from another process; never an instance of a generic function.
@@ -84,7 +84,7 @@ pub fn instance(
             // Not registered: calls in a forked child run without the cache.
             return Box::leak(Box::new(Function::named(definition, name, load, portable)));
         }
-        let mut by_type = all_by_type().write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_type = all_by_type().write().ignore_poison();
         // Another thread may have added it first.
         if let Some(function) = items.first().and_then(|item| by_type.get(item)) {
             return function;
@@ -126,7 +126,7 @@ fn warn_if_shared(function: &Function) -> bool {
 
 /// Returns whether another instance has the same name: the names of two items in two blocks of one function are equal.
 fn shares_instance_name(function: &Function) -> bool {
-    let by_type = all_by_type().read().unwrap_or_else(PoisonError::into_inner);
+    let by_type = all_by_type().read().ignore_poison();
     let shared = by_type.values().any(|other| !std::ptr::eq(*other, function) && other.name() == function.name());
     if shared {
         crate::runtime::log::warn!(

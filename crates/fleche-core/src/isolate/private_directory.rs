@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     env, fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     runtime::{
         fork,
+        lock::LockResultExt,
         process_id::{self, Owner},
     },
 };
@@ -118,7 +119,7 @@ fn sweep_once(base: &Path) {
     if fork::is_child() {
         return;
     }
-    if SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(base.to_owned()) {
+    if SWEPT.lock().ignore_poison().insert(base.to_owned()) {
         sweep(base);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::{
     any::Any,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
     task::Waker,
     time::Duration,
 };
 
 use super::blocking_hooks::{self, Awaited, AwaitedJob, JobId, TaskSlot};
 use super::{JobError, catch_panic};
-use crate::runtime::{fork::ProcessLocal, panics::discard};
+use crate::runtime::{fork::ProcessLocal, lock::LockResultExt, panics::discard};
 
 /// The type-erased result of a call, as it is passed between threads.
 pub(crate) type Payload = Box<dyn Any + Send>;
@@ -103,7 +103,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -171,7 +171,7 @@ impl Shared {
         }
         blocking_hooks::blocking(|| {
             let waited = self.done.wait_timeout_while(self.lock(), timeout, State::blocks);
-            !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+            !waited.ignore_poison().1.timed_out()
         })
     }
 
@@ -338,7 +338,7 @@ impl Shared {
 impl Drop for Shared {
     /// Drops an outcome that was never taken. This happens on the thread with the last handle, which must not panic.
     fn drop(&mut self) {
-        if let State::Done(Some(outcome)) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        if let State::Done(Some(outcome)) = self.state.get_mut().ignore_poison() {
             discard(std::mem::replace(outcome, Err(JobError::Cancelled)));
         }
     }

@@ -7,7 +7,7 @@ use std::{
     collections::HashSet,
     fmt,
     path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::{invalid, open_all, require_some, smallest_reach};
 use crate::{
     digest::Digest,
     error::{Error, Result},
-    runtime::log::Throttle,
+    runtime::{lock::LockResultExt, log::Throttle},
     store::{CallStore, CallStoreConfig, Reach, ValueStore, ValueStoreConfig},
 };
 
@@ -165,12 +165,12 @@ impl KeyLocks {
     /// Locks the entry. Blocks while another thread of this process holds its lock.
     fn lock(&self, id: &Digest) -> KeyLockGuard<'_> {
         let held = self.released.wait_while(self.lock_table(), |held| held.contains(id));
-        held.unwrap_or_else(PoisonError::into_inner).insert(*id);
+        held.ignore_poison().insert(*id);
         KeyLockGuard { locks: self, id: *id }
     }
 
     fn lock_table(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().ignore_poison()
     }
 }
 

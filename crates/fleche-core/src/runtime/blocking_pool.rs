@@ -5,12 +5,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard},
     task::{Wake, Waker},
     time::{Duration, Instant},
 };
 
-use super::{internal_threads::WaiterThreadGuard, panics::carry, thread_spawner, timer};
+use super::{internal_threads::WaiterThreadGuard, lock::LockResultExt, panics::carry, thread_spawner, timer};
 
 /// The maximum number of threads that wait for one store at a time; further operations are queued. A store that does
 /// not answer thus does not delay other stores.
@@ -276,7 +276,7 @@ fn run_thread() {
         state.idle += 1;
         let waits = WaiterThreadGuard::begin();
         let waited = CHANGED.wait_timeout_while(state, KEEP_ALIVE, |state| state.ready.is_empty());
-        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state = waited.ignore_poison().0;
         drop(waits);
         state.idle -= 1;
         if state.ready.is_empty() {
@@ -288,7 +288,7 @@ fn run_thread() {
 
 /// Locks the state. No user code runs under the lock, so a panic cannot leave the state inconsistent.
 fn lock() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    STATE.lock().ignore_poison()
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Registers the waits of fleche's own threads.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 use std::{cell::Cell, collections::HashSet};
 
-use super::fork::is_child;
+use super::{fork::is_child, lock::LockResultExt};
 
 /// The system's id of a thread.
 pub(crate) type ThreadId = i32;
@@ -45,7 +45,7 @@ pub(crate) fn this_thread() -> ThreadId {
 static REGISTERED: Mutex<Vec<(ThreadId, Option<Arc<PendingReplies>>)>> = Mutex::new(Vec::new());
 
 fn lock() -> MutexGuard<'static, Vec<(ThreadId, Option<Arc<PendingReplies>>)>> {
-    REGISTERED.lock().unwrap_or_else(PoisonError::into_inner)
+    REGISTERED.lock().ignore_poison()
 }
 
 /// Registers that this thread waits for an in-flight call or a claim, until this is dropped. For stores whose threads

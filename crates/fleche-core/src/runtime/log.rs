@@ -21,7 +21,7 @@ use std::{
     env,
     fmt::{self, Write as _},
     io::{self, Write as _},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
@@ -35,7 +35,7 @@ use tracing::{
     subscriber::{Interest, NoSubscriber},
 };
 
-use super::fork;
+use super::{fork, lock::LockResultExt};
 
 /// The maximum number of distinct lines that one call site prints.
 #[doc(hidden)] // Only for tests.
@@ -159,7 +159,7 @@ enum Due {
 /// Returns whether to print this line, which is the case if it is new and its call site has lines left.
 fn is_due(callsite: Identifier, line: &str) -> Due {
     static PRINTED: LazyLock<Mutex<HashMap<Identifier, HashSet<String>>>> = LazyLock::new(Mutex::default);
-    let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut printed = PRINTED.lock().ignore_poison();
     let lines = printed.entry(callsite).or_default();
     if lines.len() == LINES_PER_CALLSITE || !lines.insert(line.to_owned()) {
         return Due::Skip;
@@ -241,7 +241,7 @@ impl Throttle {
     }
 
     fn due_at(&self, number: u64, now: Instant) -> Option<u64> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.0.lock().ignore_poison();
         if let Some(kind) = kinds.iter_mut().find(|kind| kind.number == number) {
             return kind.due(now);
         }

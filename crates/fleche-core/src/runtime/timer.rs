@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard},
     task::Waker,
     time::{Duration, Instant},
 };
 
-use super::{fork, internal_threads::WaiterThreadGuard, panics::carry, thread_spawner};
+use super::{fork, internal_threads::WaiterThreadGuard, lock::LockResultExt, panics::carry, thread_spawner};
 
 static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, is_running: false });
 /// Notified when the earliest time has changed.
@@ -23,7 +23,7 @@ struct State {
 }
 
 fn lock() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    STATE.lock().ignore_poison()
 }
 
 /// A waker that will be woken at a given time. Dropping this cancels it.
@@ -82,7 +82,7 @@ fn run_timer() {
             state = lock();
             continue;
         }
-        let waited = CHANGED.wait_timeout(state, next.unwrap_or(KEEP_ALIVE)).unwrap_or_else(PoisonError::into_inner);
+        let waited = CHANGED.wait_timeout(state, next.unwrap_or(KEEP_ALIVE)).ignore_poison();
         state = waited.0;
         if waited.1.timed_out() && state.wakers.is_empty() {
             state.is_running = false;

@@ -5,13 +5,14 @@ use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, LazyLock, Mutex, PoisonError, Weak},
+    sync::{Arc, Condvar, LazyLock, Mutex, Weak},
 };
 
 use crate::{
     error::{Error, Result},
     runtime::{
         fork::{self, ensure_not_forked},
+        lock::LockResultExt,
         written_file,
     },
 };
@@ -52,7 +53,7 @@ impl<K: Eq + Hash, S> OpenStores<K, S> {
         ensure_not_forked(|| "a store")?;
         fork::watch();
         written_file::catch_size_limit_signal();
-        let mut stores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stores = self.0.lock().ignore_poison();
         if let Some(store) = stores.get(&identity).and_then(Weak::upgrade) {
             return Ok(store);
         }
@@ -125,9 +126,9 @@ impl OpenPlaceGuard {
     /// Takes the right to the place. Blocks while another holder in this process has it.
     pub fn take(place: Place) -> Self {
         let (held, released) = &OPEN_PLACES;
-        let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = held.lock().ignore_poison();
         let is_held = |held: &mut Option<HashSet<Place>>| held.get_or_insert_default().contains(&place);
-        let mut held = released.wait_while(held, is_held).unwrap_or_else(PoisonError::into_inner);
+        let mut held = released.wait_while(held, is_held).ignore_poison();
         held.get_or_insert_default().insert(place.clone());
         Self(place)
     }
@@ -136,7 +137,7 @@ impl OpenPlaceGuard {
 impl Drop for OpenPlaceGuard {
     fn drop(&mut self) {
         let (held, released) = &OPEN_PLACES;
-        held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.0);
+        held.lock().ignore_poison().get_or_insert_default().remove(&self.0);
         released.notify_all();
     }
 }

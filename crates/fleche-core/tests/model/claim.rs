@@ -18,8 +18,9 @@ mod poll_tracking;
 /// Replaces `src/claim/sync.rs`.
 mod sync {
     use std::marker::PhantomData;
-    pub(super) use std::sync::{Arc, PoisonError};
+    pub(super) use std::sync::Arc;
 
+    pub(super) use fleche_core::spi::LockResultExt;
     use loom::lazy_static::Lazy;
     pub(super) use loom::sync::{
         Condvar, Mutex, MutexGuard,

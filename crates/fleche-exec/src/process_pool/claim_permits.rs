@@ -2,14 +2,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use fleche_core::{
     Cache, CallKey, CallStore, Result,
     claim::{Claim, ClaimHolder},
     job,
-    spi::{CacheSpi, CallId, InFlightCall, InFlightCalls, Leader, PendingReplies, PublishedWait, Role, join_call},
+    spi::{
+        CacheSpi, CallId, InFlightCall, InFlightCalls, Leader, LockResultExt, PendingReplies, PublishedWait, Role,
+        join_call,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +37,7 @@ impl TaskPermit {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Leader>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().ignore_poison()
     }
 }
 
@@ -181,7 +184,7 @@ impl ClaimPermits {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

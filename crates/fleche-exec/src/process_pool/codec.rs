@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use fleche_core::{
     CallKey, Digest, Result,
     context::{Binding, BindingConfig},
     encoding,
-    spi::{BindingSpi, KnownFile, PortableCall, WeakBinding},
+    spi::{BindingSpi, KnownFile, LockResultExt, PortableCall, WeakBinding},
     store::Reach,
 };
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,7 @@ impl CallEncoder {
     }
 
     fn binding(&self, binding: &Binding) -> Result<Encoded> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().ignore_poison();
         if let Some((_, encoded)) = last.as_ref().filter(|(known, _)| known.is(binding)) {
             return Ok(encoded.clone());
         }

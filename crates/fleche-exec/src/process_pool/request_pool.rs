@@ -2,11 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Duration,
 };
 
-use fleche_core::spi::{catch_panic, thread_spawner};
+use fleche_core::spi::{LockResultExt, catch_panic, thread_spawner};
 
 /// Threads for work that may take a long time: store requests of workers, and ends of jobs that have callbacks. Another
 /// thread starts when all are busy, so that no work waits for other work. Idle threads end.
@@ -71,7 +71,7 @@ impl RequestPool {
         loop {
             state.idle += 1;
             let waited = self.more.wait_timeout_while(state, KEEP_ALIVE, |state| state.work.is_empty());
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.ignore_poison().0;
             state.idle -= 1;
             let Some(work) = state.work.pop_front() else { return };
             self.ensure_next_thread(state);
@@ -81,7 +81,7 @@ impl RequestPool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
     time::Instant,
 };
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fleche_core::{
     JobError,
     job::blocking_hooks,
-    spi::{CancelHook, config_directory, thread_spawner},
+    spi::{CancelHook, LockResultExt, config_directory, thread_spawner},
 };
 
 use super::{
@@ -56,7 +56,7 @@ impl Scheduler {
 
     /// Locks the state. No user code runs under the lock, so a poisoned state is consistent.
     pub(super) fn lock(&self) -> MutexGuard<'_, Dispatch> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 
     pub(super) fn stats(&self) -> ProcessPoolStats {
@@ -265,7 +265,7 @@ impl Scheduler {
         while let Some(next) = state.deadlines.next() {
             let now = Instant::now();
             if next > now {
-                state = self.due.wait_timeout(state, next - now).unwrap_or_else(PoisonError::into_inner).0;
+                state = self.due.wait_timeout(state, next - now).ignore_poison().0;
                 continue;
             }
             if state.deadlines.next_check.take_if(|check| *check <= now).is_some() {

@@ -5,14 +5,14 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
 use fleche_core::{
     Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore, encoding,
-    spi::{CacheSpi, CallId, WeakCache, catch_panic, is_timeout, log::Throttle},
+    spi::{CacheSpi, CallId, LockResultExt, WeakCache, catch_panic, is_timeout, log::Throttle},
     store::retry_if_reopened,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -91,9 +91,9 @@ impl<S: ?Sized> Table<S> {
 impl Served {
     /// Returns the numbers by which workers refer to the stores of this cache.
     pub(super) fn numbers(&self, cache: &Cache) -> (u64, u64) {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).number(cache.values());
-        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner).number(cache.calls());
-        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = self.values.lock().ignore_poison().number(cache.values());
+        let calls = self.calls.lock().ignore_poison().number(cache.calls());
+        let mut caches = self.caches.lock().ignore_poison();
         caches.retain(|(_, known)| known.is_open());
         if !caches.iter().any(|(number, known)| *number == calls && known.is(cache)) {
             caches.push((calls, cache.downgrade()));
@@ -103,7 +103,7 @@ impl Served {
 
     /// Returns an open cache of the call store with this number, if there is one.
     fn cache(&self, calls: u64) -> Option<Cache> {
-        let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        let caches = self.caches.lock().ignore_poison();
         caches.iter().filter(|(number, _)| *number == calls).find_map(|(_, cache)| cache.upgrade())
     }
 
@@ -115,8 +115,8 @@ impl Served {
         operation: &[u8],
         bytes: &Bytes,
     ) -> Result<Option<Bytes>> {
-        let values = || self.values.lock().unwrap_or_else(PoisonError::into_inner).get(store);
-        let calls = || self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(store);
+        let values = || self.values.lock().ignore_poison().get(store);
+        let calls = || self.calls.lock().ignore_poison().get(store);
         let served = || Ok::<_, Error>(ServedCalls { calls: calls()?, cache: self.cache(store) });
         match encoding::from_slice(operation)? {
             Operation::GetValue(id) => values()?.get(&id),

@@ -17,7 +17,7 @@ use std::{
         unix::net::UnixStream,
     },
     process,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst, mpsc},
+    sync::{Arc, Condvar, Mutex, MutexGuard, atomic::Ordering::SeqCst, mpsc},
     time::Instant,
 };
 
@@ -27,7 +27,7 @@ use fleche_core::{
     context::Binding,
     encoding,
     job::blocking_hooks,
-    spi::{Executable, FunctionRef, catch_panic, thread_spawner, with_known_miss},
+    spi::{Executable, FunctionRef, LockResultExt, catch_panic, thread_spawner, with_known_miss},
 };
 use nix::{fcntl::OFlag, unistd::Pid};
 
@@ -276,7 +276,7 @@ impl Inbox {
     fn wait(&self) -> Option<Frame> {
         let nothing_yet = |state: &mut State| state.tasks.is_empty() && !state.closed;
         let waited = self.changed.wait_while(self.lock(), nothing_yet);
-        waited.unwrap_or_else(PoisonError::into_inner).tasks.pop_front()
+        waited.ignore_poison().tasks.pop_front()
     }
 
     /// Removes the task with this number, or all tasks if the number is 0, unless they have started. Returns the
@@ -301,6 +301,6 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }

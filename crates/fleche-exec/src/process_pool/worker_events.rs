@@ -3,7 +3,7 @@
 use std::{
     os::unix::process::ExitStatusExt,
     process::{Child, ExitStatus},
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fleche_core::{
     CallKey, JobError, encoding,
     job::blocking_hooks::{JobId, blocking},
-    spi::{CacheSpi, CancelHook},
+    spi::{CacheSpi, CancelHook, LockResultExt},
 };
 
 use super::{
@@ -168,7 +168,7 @@ impl Scheduler {
                 state.handles.iter_mut().for_each(|handle| handle.abandon_revocation(job));
                 return false;
             }
-            state = self.revoked.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.revoked.wait_timeout(state, left).ignore_poison().0;
         }
     }
 }

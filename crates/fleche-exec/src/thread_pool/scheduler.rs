@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
     thread::JoinHandle,
     time::Duration,
 };
@@ -11,6 +11,7 @@ use std::{
 use fleche_core::{
     JobError, Task,
     job::blocking_hooks::{Awaited, AwaitedJob},
+    spi::LockResultExt,
 };
 
 use super::task_queue::{Entry, TaskQueue};
@@ -123,10 +124,10 @@ impl Scheduler {
             state.idle += 1;
             let timed_out;
             (state, timed_out) = if surplus {
-                let waited = self.changed.wait_timeout(state, KEPT).unwrap_or_else(PoisonError::into_inner);
+                let waited = self.changed.wait_timeout(state, KEPT).ignore_poison();
                 (waited.0, waited.1.timed_out())
             } else {
-                (self.changed.wait(state).unwrap_or_else(PoisonError::into_inner), false)
+                (self.changed.wait(state).ignore_poison(), false)
             };
             state.idle -= 1;
             if timed_out && state.alive > self.wanted(&state) && !self.is_ready(&state) {
@@ -286,7 +287,7 @@ impl Scheduler {
 
     /// Locks the state. No user code runs under the lock, so a poisoned state is consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

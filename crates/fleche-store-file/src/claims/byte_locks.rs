@@ -13,12 +13,13 @@ use std::{
     fs,
     io::{self, ErrorKind},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use fleche_core::{
     CallKey,
     claim::{Claim, ClaimHolder},
+    spi::LockResultExt,
 };
 
 use self::{lock_file::LockFile, table::ClaimTable};
@@ -59,7 +60,7 @@ impl ByteLocks {
     }
 
     fn open(&self) -> MutexGuard<'_, Option<Arc<ClaimTable>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().ignore_poison()
     }
 }
 

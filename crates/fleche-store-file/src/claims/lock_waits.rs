@@ -2,12 +2,11 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    io,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Condvar, Mutex, MutexGuard, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -16,7 +15,7 @@ use std::{
 use fleche_core::{
     Result,
     claim::ClaimGuard,
-    spi::{WaiterThreadGuard, thread_spawner},
+    spi::{LockResultExt, WaiterThreadGuard, thread_spawner},
 };
 
 /// The callback that receives an acquired claim, or the error that prevents it.
@@ -194,5 +193,5 @@ fn random_pause((least, more): (Duration, Duration)) -> Duration {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().ignore_poison()
 }

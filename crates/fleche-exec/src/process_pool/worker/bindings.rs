@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use fleche_core::{
     Cache, CallStore, Result, Stats, ValueStore,
     context::Binding,
     encoding,
-    spi::{BindingSpi, CacheSpi},
+    spi::{BindingSpi, CacheSpi, LockResultExt},
     store::Reach,
 };
 
@@ -38,7 +38,7 @@ impl Known {
     /// Returns the counters that have not been reported yet, encoded; empty for none.
     pub(super) fn unreported_stats(&self) -> Vec<u8> {
         let now = self.binding.cache().stats();
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reported = self.reported.lock().ignore_poison();
         if *reported == now {
             return Vec::new();
         }

@@ -1,14 +1,14 @@
 //! Reports the waits of a worker's tasks to the pool.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Duration,
 };
 
 use fleche_core::{
     CallKey,
     job::blocking_hooks::{Awaited, AwaitedJob, Pool},
-    spi::thread_spawner,
+    spi::{LockResultExt, thread_spawner},
 };
 
 use super::channel::Channel;
@@ -51,13 +51,10 @@ impl Shared {
     fn watch(&self) {
         let mut state = self.lock();
         loop {
-            state = self
-                .changed
-                .wait_while(state, |state| !state.paused || state.reported)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait_while(state, |state| !state.paused || state.reported).ignore_poison();
             let wait = state.wait;
             let same = |state: &mut State| state.paused && state.wait == wait;
-            let waited = self.changed.wait_timeout_while(state, SHORT, same).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.changed.wait_timeout_while(state, SHORT, same).ignore_poison();
             state = waited.0;
             if waited.1.timed_out() {
                 let call = state.call.map(|call| *call.digest().as_bytes());
@@ -81,7 +78,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().ignore_poison()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     io, mem,
     os::unix::net::UnixStream,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use fleche_core::{
     Result, encoding,
-    spi::{PendingReplies, ReaderThreadGuard, thread_spawner},
+    spi::{LockResultExt, PendingReplies, ReaderThreadGuard, thread_spawner},
 };
 
 use crate::process_pool::{
@@ -89,7 +89,7 @@ impl Channel {
             return self.send(kind, number, &parts.each_ref().map(Vec::as_slice));
         }
         let pieces = Chunks::new(self.number(), kind, number, parts.into());
-        let mut delayed_writes = self.delayed_writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut delayed_writes = self.delayed_writes.lock().ignore_poison();
         if delayed_writes.is_none() {
             *delayed_writes = DelayedWrites::start(self.clone()).ok();
         }
@@ -118,7 +118,7 @@ impl Channel {
 
     /// Waits until large results are written.
     pub(super) fn finish(&self) {
-        let delayed_writes = self.delayed_writes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let delayed_writes = self.delayed_writes.lock().ignore_poison().take();
         if let Some(DelayedWrites { results, thread }) = delayed_writes {
             drop(results);
             let _ = thread.join();
@@ -132,7 +132,7 @@ impl Channel {
         let operation = encoding::to_vec(operation)?;
         let number = self.number();
         let (answered, answer) = sync_channel(1);
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(number, answered);
+        self.waiting.lock().ignore_poison().insert(number, answered);
         let gone = |why: &dyn std::fmt::Display| backend(format!("the pool's process is gone: {why}"));
         self.send(kind, number, &[&store.to_le_bytes(), &operation, bytes]).map_err(|error| gone(&error))?;
         let answer: Frame = answer.recv().map_err(|error| gone(&error))?;
@@ -158,7 +158,7 @@ impl Channel {
 
     /// Passes an answer to the thread that waits for it.
     pub(super) fn answer(&self, answer: Frame) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&answer.number);
+        let waiting = self.waiting.lock().ignore_poison().remove(&answer.number);
         if let Some(waiting) = waiting {
             // The thread waits, so this does not block.
             let _ = waiting.send(answer);
@@ -177,7 +177,7 @@ impl Channel {
     }
 
     fn lock(&self) -> MutexGuard<'_, Out> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+        self.out.lock().ignore_poison()
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     io::{self, ErrorKind},
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
@@ -18,6 +18,7 @@ use std::{
 use fleche_core::{
     CallKey, Error,
     claim::{Claim, ClaimGuard, ClaimHolder, ContendedClaim},
+    spi::LockResultExt,
 };
 
 use super::{
@@ -351,5 +352,5 @@ impl Watched for ClaimTable {
 }
 
 fn lock(shard: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+    shard.lock().ignore_poison()
 }
