@@ -124,6 +124,11 @@ pub mod __private {
     pub use inventory;
 }
 
+/// Compiles and runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// Compiles and runs the guide's examples.
 #[cfg(all(doctest, target_os = "linux"))]
 #[doc = include_str!("../../../docs/parallel.md")]

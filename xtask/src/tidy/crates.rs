@@ -7,6 +7,8 @@ use super::{
     tree::{Complaint, Tree},
 };
 
+/// How the names of this workspace's crates begin.
+const OWN: &str = "fleche-";
 const STORES: &str = "fleche-store-";
 const CORE: &str = "crates/fleche-core";
 const SKELETON: [&str; 6] =
@@ -69,11 +71,18 @@ pub(super) fn versions(tree: &Tree) -> Vec<Complaint> {
         if let Err(error) = text.parse::<Table>() {
             complaints.push(Complaint::new(path, None, format!("invalid TOML: {error}")));
         }
-        let own = in_manifest(text).into_iter().filter(|dependency| !dependency.from_workspace);
-        complaints.extend(own.map(|Dependency { name, .. }| {
-            let cure = format!("`{name}`: write `{name}.workspace = true`; versions belong in the root's Cargo.toml");
-            Complaint::new(path, None, cure)
-        }));
+        for Dependency { name, section, version } in in_manifest(text) {
+            let for_tests = section == "dev-dependencies" && name.starts_with(OWN);
+            let (expected, cure) = if for_tests {
+                (Version::None, "write `{ path = \"…\" }` without a version, or `cargo package` fails".to_owned())
+            } else {
+                let cure = format!("write `{name}.workspace = true`; versions belong in the root's Cargo.toml");
+                (Version::OfWorkspace, cure)
+            };
+            if version != expected {
+                complaints.push(Complaint::new(path, None, format!("`{name}`: {cure}")));
+            }
+        }
     }
     complaints
 }
@@ -81,7 +90,16 @@ pub(super) fn versions(tree: &Tree) -> Vec<Complaint> {
 struct Dependency {
     name: String,
     section: &'static str,
-    from_workspace: bool,
+    version: Version,
+}
+
+/// Where the version of a dependency is stated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    OfWorkspace,
+    Here,
+    /// Nowhere: only a path is.
+    None,
 }
 
 /// Returns all dependencies, including those for certain targets. Invalid TOML has none.
@@ -93,10 +111,16 @@ fn in_manifest(text: &str) -> Vec<Dependency> {
     for table in tables {
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             for (name, value) in table.get(section).and_then(Value::as_table).into_iter().flatten() {
-                let from_workspace = value.get("workspace").and_then(Value::as_bool) == Some(true);
+                let version = if value.get("workspace").and_then(Value::as_bool) == Some(true) {
+                    Version::OfWorkspace
+                } else if value.get("path").is_some() && value.get("version").is_none() {
+                    Version::None
+                } else {
+                    Version::Here
+                };
                 // For a renamed dependency, the name of the package counts.
                 let name = value.get("package").and_then(Value::as_str).unwrap_or(name).to_owned();
-                dependencies.push(Dependency { name, section, from_workspace });
+                dependencies.push(Dependency { name, section, version });
             }
         }
     }
@@ -161,5 +185,15 @@ mod tests {
             assert_eq!(found.contains(&format!("x/Cargo.toml: `{name}`")), expected, "{name}: {found}");
         }
         assert_eq!(found.lines().count(), 3);
+    }
+
+    #[test]
+    fn development_dependency_on_a_crate_of_the_workspace_with_a_version_is_found() {
+        let manifest = "[dev-dependencies]\nfleche-a.workspace = true\nfleche-b = { path = \"..\" }\n\
+                        fleche-c = { path = \"..\", version = \"1\" }\n[dependencies]\nfleche-d.workspace = true\n";
+        let found = messages(&versions(&Tree::of(&[("crates/x/Cargo.toml", manifest)])));
+        for (name, expected) in [("a", true), ("b", false), ("c", true), ("d", false)] {
+            assert_eq!(found.contains(&format!("`fleche-{name}`")), expected, "{name}: {found}");
+        }
     }
 }
