@@ -140,7 +140,7 @@ fn removed_store_counts_a_fault_and_is_reopened() {
         let place = scratch.path().join("store");
         fs::create_dir(&place).unwrap();
         let (values, calls) = (backend.scratch)(&place);
-        let open = || Cache::of(values.open().unwrap(), calls.open().unwrap(), true);
+        let open = || Cache::new(values.open().unwrap(), calls.open().unwrap());
         let cache = open();
         assert_eq!(runs(&cache, backend.name, 1), 1);
 
@@ -167,7 +167,7 @@ fn sqlite_database_removed_without_its_log_is_recreated() {
     let scratch = tempfile::tempdir().unwrap();
     let backend = fleche_core::store::backends().into_iter().find(|backend| backend.name == "sql-sqlite").unwrap();
     let (values, calls) = (backend.scratch)(scratch.path());
-    let cache = Cache::of(values.open().unwrap(), calls.open().unwrap(), true);
+    let cache = Cache::new(values.open().unwrap(), calls.open().unwrap());
     assert_eq!(runs(&cache, "log", 1), 1);
     let file = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().path());
     let file = file.into_iter().find(|path| path.extension().is_some_and(|end| end == "db")).unwrap();
@@ -176,7 +176,7 @@ fn sqlite_database_removed_without_its_log_is_recreated() {
         assert_eq!(runs(&cache, "log", x), 1);
     }
     drop(cache);
-    let reopened = Cache::of(values.open().unwrap(), calls.open().unwrap(), true);
+    let reopened = Cache::new(values.open().unwrap(), calls.open().unwrap());
     assert_eq!([1, 2, 3].map(|x| runs(&reopened, "log", x)), [1, 0, 0]);
     assert_eq!(reopened.stats().faults, 0);
 }

@@ -21,7 +21,8 @@ fn stores_refuse_a_forked_child() {
         }
         let scratch = tempfile::tempdir().unwrap();
         let (values, calls) = (backend.scratch)(scratch.path());
-        let cache = Cache::of(values.open().unwrap(), calls.open().unwrap(), true).hot_tier(HotTier::OFF);
+        let cache =
+            Cache::builder().values(values.open().unwrap()).calls(calls.open().unwrap()).hot_tier(HotTier::OFF).build();
         let key = next::key(1);
         assert_eq!(cache.scope(|| next(1)), 2);
         assert!(

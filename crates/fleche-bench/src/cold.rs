@@ -80,7 +80,7 @@ impl Recorded {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let (part, parts) = (count(part), count(rounds + 1));
         let from = fresh(part * parts);
-        cache.hot_tier(HotTier::OFF).scope(|| called(function, from, part * parts));
+        cache.to_builder().hot_tier(HotTier::OFF).build().scope(|| called(function, from, part * parts));
         Self { cache, function, from, part, parts }
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let (rounds, calls) = if quick { (1, 1_000) } else { (9, 1_000_000) };
     let few = (calls / 100).max(100);
     let cache = caches::memory();
-    let cold = caches::memory().hot_tier(HotTier::OFF);
+    let cold = caches::memory().to_builder().hot_tier(HotTier::OFF).build();
     let void = Cache::void();
     let moka: moka::sync::Cache<Key, f64> = moka::sync::Cache::new(1_000);
     let quick_cache: quick_cache::sync::Cache<Key, f64> = quick_cache::sync::Cache::new(1_000);

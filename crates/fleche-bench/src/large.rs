@@ -78,7 +78,7 @@ fn results(rounds: usize) -> Result<Vec<Row>, String> {
     let directory = scratch_directory()?;
     let values = FileValues::open(directory.join("values")).map_err(said)?;
     let calls = FileCalls::open(directory.join("calls")).map_err(said)?;
-    let cache = Cache::new(values.clone(), calls).hot_tier(HotTier::OFF);
+    let cache = Cache::builder().values(values.clone()).calls(calls).hot_tier(HotTier::OFF).build();
     cache.scope(|| (array(0), shared_array(0)));
     let id = values.ids(&fleche_core::DigestPrefix::all()).map_err(said)?.next();
     let id = id.ok_or("no value was stored")?.map_err(said)?;

@@ -94,7 +94,8 @@ struct Filled<S: ?Sized> {
 impl Filled<dyn CallStore> {
     /// Returns a cache over the store, with the hot tier off.
     fn called(&self) -> Filled<Cache> {
-        let cache = Cache::new(MemoryValues::new(), Arc::clone(&self.store)).hot_tier(HotTier::OFF);
+        let cache =
+            Cache::builder().values(MemoryValues::new()).calls(Arc::clone(&self.store)).hot_tier(HotTier::OFF).build();
         Filled { store: Arc::new(cache), records: self.records }
     }
 }

@@ -81,18 +81,21 @@ fn run_one(backend: &'static BackendInfo, plan: &Arc<Plan>) -> Result<(), String
     let scene = Scene::new();
     {
         let (values, calls) = (fixture.open_values(), fixture.open_calls());
-        let faulty =
-            Cache::new(FaultyValues::new(values.clone(), plan.clone()), FaultyCalls::new(calls.clone(), plan.clone()))
-                .hot_tier(HotTier::OFF);
+        let faulty = Cache::builder()
+            .values(FaultyValues::new(values.clone(), plan.clone()))
+            .calls(FaultyCalls::new(calls.clone(), plan.clone()))
+            .hot_tier(HotTier::OFF)
+            .build();
         run_during_fault(&faulty, scene, plan).map_err(|why| format!("during the fault: {why}"))?;
         plan.end();
         make_calls(&faulty, scene).map_err(|why| format!("after the fault: {why}"))?;
         // The circuit breaker of the first handle may still be open, so the stores are checked through another one.
-        let other_handle = faulty.hot_tier(HotTier::OFF);
+        let other_handle = faulty.to_builder().hot_tier(HotTier::OFF).build();
         make_calls(&other_handle, scene).map_err(|why| format!("after the fault: {why}"))?;
         hits(&other_handle, scene, "after the fault")?;
     }
-    let reopened = Cache::of(fixture.open_values(), fixture.open_calls(), true).hot_tier(HotTier::OFF);
+    let reopened =
+        Cache::builder().values(fixture.open_values()).calls(fixture.open_calls()).hot_tier(HotTier::OFF).build();
     if !backend.durable {
         make_calls(&reopened, scene).map_err(|why| format!("after reopening: {why}"))?;
     }

@@ -1,5 +1,6 @@
 //! `Cache`: a store of values and a store of calls, with counters and a hot tier.
 
+mod builder;
 pub(crate) mod circuit_breaker;
 mod hot_tier;
 mod maintenance;
@@ -8,6 +9,7 @@ mod ask;
 mod stats;
 mod transfer;
 
+pub use builder::CacheBuilder;
 pub(crate) use circuit_breaker::{Operation, Unanswered};
 pub use hot_tier::HotTier;
 pub(crate) use hot_tier::{
@@ -21,7 +23,6 @@ use std::{
     any::Any,
     fmt,
     sync::{Arc, Weak},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -46,12 +47,13 @@ use crate::{
     },
     store::{CallStore, CallStoreConfig, Entries, ValueStore, ValueStoreConfig, query::Query, retry_if_reopened},
 };
-use circuit_breaker::Breakers;
+use circuit_breaker::{Breakers, Clock};
 use stats::Counters;
 
 /// A store of values and a store of records, with counters of their use.
 ///
-/// A cache is a cheap handle: clones share everything. A [forked child](crate::spi::fork) does not use its parent's caches: its
+/// [`Cache::new`] creates one of two open stores, [`Cache::builder`] one with other settings, [`Cache::from_config`] opens both
+/// stores. A cache is a cheap handle: clones share everything. A [forked child](crate::spi::fork) does not use its parent's caches: its
 /// calls run without them, and direct operations on them fail with [`Error::Forked`]. For operations that `Cache` does not
 /// have, use its stores, which [`values`](Self::values) and [`calls`](Self::calls) return.
 ///
@@ -99,7 +101,7 @@ struct Settings {
 /// The policy of a call for a recorded result that was computed by other code of its function.
 ///
 /// The policy is the first of these that is set: `#[fleche(stale = "…")]` of the function; the policy of the cache
-/// ([`Cache::stale`](crate::Cache::stale), or `stale = "…"` in its configuration); the default, which is `Rerun`, or `Warn`
+/// ([`CacheBuilder::stale`], or `stale = "…"` in its configuration); the default, which is `Rerun`, or `Warn`
 /// for functions that state a `version`.
 ///
 /// Code is compared by its tokens: see [`fleche`](macro@crate::fleche#edited-code) for changes that they do not show.
@@ -119,72 +121,18 @@ impl Settings {
 }
 
 impl Cache {
-    /// Creates a cache of these two stores, which may be of different kinds. Open stores are handles, so a clone can be passed.
-    pub fn new(values: impl ValueStore + 'static, calls: impl CallStore + 'static) -> Self {
-        Self::of(Arc::new(values), Arc::new(calls), true)
-    }
-
     /// Returns a cache that keeps nothing: every call runs.
     pub fn void() -> Self {
         let settings = Settings { store_arguments: false, stale: None, void: true, hot: HotTier::OFF };
-        Self::with_settings(Arc::new(Void), Arc::new(Void), settings, Breakers::new())
-    }
-
-    /// Creates a cache of shared stores. `store_arguments` is explained [here](Self::store_arguments).
-    pub fn of(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, store_arguments: bool) -> Self {
-        let settings = Settings { store_arguments, ..Settings::DEFAULT };
-        Self::with_settings(values, calls, settings, Breakers::new())
-    }
-
-    /// Returns a cache of the same stores that does or does not store arguments longer than
-    /// [`INLINE_LIMIT`](crate::call::INLINE_LIMIT). Stored arguments (the default) can be read from records later. Keys are the
-    /// same in both cases. The new cache counts from zero.
-    pub fn store_arguments(&self, store: bool) -> Self {
-        self.with_changed_settings(Settings { store_arguments: store, ..self.inner.settings })
-    }
-
-    /// Returns a cache of the same stores with this hot tier; by default a cache has [`HotTier::DEFAULT`]. The new cache counts
-    /// from zero.
-    ///
-    /// A result in the hot tier is served to all clones of this handle without asking the stores. [`evict`](Self::evict),
-    /// [`evict_all`](Self::evict_all) and reruns through any cache of this process empty the hot tier. A result that another
-    /// process evicts, or that is removed through a store itself, is served until the tier's [`max_age`](HotTier::max_age), or
-    /// until other results displace it.
-    pub fn hot_tier(&self, tier: HotTier) -> Self {
-        self.with_changed_settings(Settings { hot: tier, ..self.inner.settings })
-    }
-
-    /// Returns a cache of the same stores with this policy for results that other code computed. It applies to functions that
-    /// state no policy; `None` stands for the default. The new cache counts from zero.
-    pub fn stale(&self, policy: impl Into<Option<StalePolicy>>) -> Self {
-        self.with_changed_settings(Settings { stale: policy.into(), ..self.inner.settings })
-    }
-
-    fn with_changed_settings(&self, settings: Settings) -> Self {
-        self.with_changes(settings, self.inner.breakers.with_same_clock())
-    }
-
-    fn with_changes(&self, settings: Settings, breakers: Breakers) -> Self {
-        Self::with_settings(self.values().clone(), self.calls().clone(), settings, breakers)
-    }
-
-    /// Returns a cache of the same stores whose pauses for failing stores are measured by this clock, for tests. The clock
-    /// returns the time since a fixed moment. The new cache counts from zero.
-    pub(crate) fn outage_clock(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        self.with_changes(self.inner.settings, Breakers::with_clock(Arc::new(clock)))
+        Self::with_settings(Arc::new(Void), Arc::new(Void), settings, Clock::default())
     }
 
     pub(crate) fn hot(&self) -> &SharedTier {
         &self.inner.hot
     }
 
-    fn with_settings(
-        values: Arc<dyn ValueStore>,
-        calls: Arc<dyn CallStore>,
-        settings: Settings,
-        breakers: Breakers,
-    ) -> Self {
-        Self { inner: Arc::new(Inner::new(values, calls, settings, breakers)), within: InFlightCalls::default() }
+    fn with_settings(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, settings: Settings, clock: Clock) -> Self {
+        Self { inner: Arc::new(Inner::new(values, calls, settings, clock)), within: InFlightCalls::default() }
     }
 
     /// Returns this cache for calls that the bodies of these in-flight calls wait for, on any thread.
@@ -205,6 +153,21 @@ impl Cache {
     /// Returns the store of records.
     pub fn calls(&self) -> &Arc<dyn CallStore> {
         &self.inner.calls
+    }
+
+    /// Returns the hot tier. It is [`HotTier::OFF`] if the stores keep nothing or the process runs with `FLECHE=off`.
+    pub fn hot_tier(&self) -> HotTier {
+        self.inner.settings.hot
+    }
+
+    /// Returns whether arguments longer than [`INLINE_LIMIT`](crate::call::INLINE_LIMIT) are stored.
+    pub fn stores_arguments(&self) -> bool {
+        self.inner.settings.store_arguments
+    }
+
+    /// Returns the policy for results that other code computed, or `None` if it is left to the function.
+    pub fn stale_policy(&self) -> Option<StalePolicy> {
+        self.inner.settings.stale
     }
 
     /// Returns whether the stores have the record under this key and its result.
@@ -337,15 +300,6 @@ impl Cache {
         self.inner.is_exclusive
     }
 
-    pub(crate) fn stores_arguments(&self) -> bool {
-        self.inner.settings.store_arguments
-    }
-
-    /// Returns the policy for results that other code computed, or `None` if it is left to the function.
-    pub(crate) fn stale_policy(&self) -> Option<StalePolicy> {
-        self.inner.settings.stale
-    }
-
     pub(crate) fn counters(&self) -> &Counters {
         &self.inner.counters
     }
@@ -402,7 +356,7 @@ impl WeakCache {
 }
 
 impl Inner {
-    fn new(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, settings: Settings, breakers: Breakers) -> Self {
+    fn new(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, settings: Settings, clock: Clock) -> Self {
         let mode = mode();
         let keeps_nothing = values.keeps_nothing() || calls.keeps_nothing();
         let (values, calls) = if mode == Mode::ReadOnly { read_only(values, calls) } else { (values, calls) };
@@ -415,7 +369,7 @@ impl Inner {
             hot: SharedTier::new(hot),
             counters: Counters::default(),
             faults: Throttle::new(),
-            breakers,
+            breakers: Breakers::new(clock),
             is_exclusive,
         }
     }

@@ -76,8 +76,18 @@ fn named_backend<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D
     T::deserialize(deserializer).map_err(|error| D::Error::custom(unknown_backend::explain(&error.to_string())))
 }
 
+impl CacheConfig {
+    /// Opens both stores. The same as [`Cache::from_config`].
+    ///
+    /// # Errors
+    /// Fails as [`Cache::from_config`] does.
+    pub fn open(&self) -> Result<Cache> {
+        Cache::from_config(self)
+    }
+}
+
 impl Cache {
-    /// Opens both stores.
+    /// Opens both stores of a configuration.
     ///
     /// # Errors
     /// Fails with the errors of opening the stores, and with [`Error::Forked`](crate::Error::Forked) in a [forked
@@ -87,8 +97,8 @@ impl Cache {
             return Ok(Self::void());
         }
         ensure_not_forked(|| "the cache")?;
-        let cache = Self::of(config.values.open()?, config.calls.open()?, config.store_arguments);
-        Ok(cache.hot_tier(config.hot).stale(config.stale))
+        let builder = Self::builder().values(config.values.open()?).calls(config.calls.open()?);
+        Ok(builder.store_arguments(config.store_arguments).hot_tier(config.hot).stale(config.stale).build())
     }
 
     /// Returns the description from which this cache can be opened in another process.
@@ -97,7 +107,7 @@ impl Cache {
             values: self.values().config(),
             calls: self.calls().config(),
             store_arguments: self.stores_arguments(),
-            hot: self.hot().tier(),
+            hot: self.hot_tier(),
             stale: self.stale_policy(),
         }
     }

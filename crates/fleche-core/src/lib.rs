@@ -35,7 +35,7 @@
 //! | sets and ordered maps inside arguments | [`unordered`], [`ordered`] |
 //! | the encoding of a value | [`encoding`] |
 //! | metadata stored with a result | [`metadata`], [`tag`] |
-//! | layers of stores, and the in-memory tier in front of them | [`layer`], [`Cache::hot_tier`] |
+//! | layers of stores, and the in-memory tier in front of them | [`layer`], [`CacheBuilder::hot_tier`](cache::CacheBuilder::hot_tier) |
 //! | garbage collection, verification and transfer | [`Cache::gc`], [`Cache::verify`], [`Cache::transfer`] |
 //! | tests of programs that use memoized functions | [`testing`] |
 //! | writing a backend | [`ValueStore`], [`CallStore`], [`register_backend!`] |

@@ -10,6 +10,8 @@ mod asynchronous_single_flight;
 mod asynchronous_stores;
 #[path = "engine/bound.rs"]
 mod bound;
+#[path = "engine/builder.rs"]
+mod builder;
 #[expect(unreachable_pub, reason = "the fuzz target shares this file")]
 #[path = "../../../fuzz/check_reference.rs"]
 mod check_reference;

@@ -197,7 +197,7 @@ fn drop_of_an_evicted_result_may_call_memoized_functions() {
         Calls(x, vec![0; size])
     }
     let _alone = alone();
-    let cache = memory().hot_tier(HotTier::of(40_000));
+    let cache = memory().to_builder().hot_tier(HotTier::of(40_000)).build();
     let _active = cache.enter();
     for x in 0..200 {
         // Many small results, and then one that evicts them.
@@ -210,13 +210,13 @@ fn drop_of_an_evicted_result_may_call_memoized_functions() {
 fn results_older_than_max_age_are_looked_up_again() {
     counted!(aging);
     let _alone = alone();
-    let cache = memory().hot_tier(HotTier::DEFAULT.max_age(Duration::ZERO));
+    let cache = memory().to_builder().hot_tier(HotTier::DEFAULT.max_age(Duration::ZERO)).build();
     let _active = cache.enter();
     aging(1, "a");
     forget_in_stores(&cache, aging::key(1, "a"));
     aging(1, "a");
     assert_eq!(RUNS.take(), 2);
-    let cache = cache.hot_tier(HotTier::DEFAULT.max_age(Duration::from_hours(1)));
+    let cache = cache.to_builder().hot_tier(HotTier::DEFAULT.max_age(Duration::from_hours(1))).build();
     let _active = cache.enter();
     aging(1, "a");
     forget_in_stores(&cache, aging::key(1, "a"));
@@ -247,7 +247,7 @@ fn functions_and_caches_can_disable_the_hot_tier() {
     cold(1, "a");
     assert_eq!(RUNS.take(), 2);
     let values: Arc<dyn ValueStore> = cache.values().clone();
-    let off = Cache::new(values, cache.calls().clone()).hot_tier(HotTier::of(0));
+    let off = Cache::builder().values(values).calls(cache.calls().clone()).hot_tier(HotTier::of(0)).build();
     forget_in_stores(&off, cold::key(1, "a"));
     off.scope(|| cold(1, "a"));
     assert_eq!(RUNS.take(), 1);
@@ -277,7 +277,7 @@ fn large_results_are_evicted_and_long_arguments_distinguished() {
     roomy.scope(|| forget_in_stores(&roomy, long::key(arguments[0].clone(), 1)));
     ask(&roomy);
     assert_eq!(RUNS.take(), 0, "long arguments must be found by their digest");
-    let narrow = memory().hot_tier(HotTier::of(20_000));
+    let narrow = memory().to_builder().hot_tier(HotTier::of(20_000)).build();
     ask(&narrow);
     narrow.scope(|| forget_in_stores(&narrow, long::key(arguments[0].clone(), 1)));
     ask(&narrow);
@@ -356,7 +356,7 @@ fn total_size_of_hot_results_is_bounded() {
         vec![u8::try_from(x % 251).unwrap(); 8_000]
     }
     let _alone = alone();
-    let cache = memory().hot_tier(HotTier::of(100_000));
+    let cache = memory().to_builder().hot_tier(HotTier::of(100_000)).build();
     let _active = cache.enter();
     (0..100).for_each(|x| drop(page(x)));
     assert_eq!(RUNS.take(), 100);

@@ -37,7 +37,7 @@ fn filling() -> String {
 fn in_files(directory: &Path) -> Cache {
     let open = |name| directory.join(name);
     let cache = Cache::new(FileValues::open(open("values")).unwrap(), FileCalls::open(open("calls")).unwrap());
-    cache.hot_tier(HotTier::OFF)
+    cache.to_builder().hot_tier(HotTier::OFF).build()
 }
 
 /// Returns the file of an entry in this directory of entries.
@@ -90,9 +90,11 @@ fn only_old_unreferenced_values_are_removed() {
 fn values_of_another_cache_are_kept_if_it_is_given() {
     let directory = tempfile::tempdir().unwrap();
     let cache = in_files(directory.path());
-    let other =
-        fleche_core::Cache::new(cache.values().clone(), FileCalls::open(directory.path().join("other calls")).unwrap())
-            .hot_tier(HotTier::OFF);
+    let other = fleche_core::Cache::builder()
+        .values(cache.values().clone())
+        .calls(FileCalls::open(directory.path().join("other calls")).unwrap())
+        .hot_tier(HotTier::OFF)
+        .build();
     other.scope(|| long(1, filling()));
     for id in values(&cache) {
         make_old(directory.path(), &id);

@@ -40,7 +40,7 @@ fn next(x: u64) -> u64 {
 #[test]
 fn record_of_a_small_call_takes_at_most_400_bytes() {
     const RECORDS: u64 = 10_000;
-    let cache = Cache::new(MemoryValues::new(), MemoryCalls::new()).hot_tier(HotTier::OFF);
+    let cache = Cache::builder().values(MemoryValues::new()).calls(MemoryCalls::new()).hot_tier(HotTier::OFF).build();
     let _active = cache.enter();
     // Makes the one-time allocations of the process and the thread before the measurement.
     next(u64::MAX / 2);

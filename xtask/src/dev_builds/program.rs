@@ -84,7 +84,7 @@ fn main() -> fleche_core::Result<()> {
     let directory = std::env::args_os().nth(1).expect("the first argument must be a directory for the store");
     let directory = std::path::PathBuf::from(directory);
     let (values, calls) = (FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?);
-    let cache = Cache::new(values, calls).hot_tier(HotTier::OFF);
+    let cache = Cache::builder().values(values).calls(calls).hot_tier(HotTier::OFF).build();
     let (a, b, c, d) = (vector::uncached(), series::uncached(), arrays::uncached(), points::uncached());
     cache.scope(|| {
         measure("result `Vec<f64>`", || drop(black_box(vector())));

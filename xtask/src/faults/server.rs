@@ -59,7 +59,7 @@ pub(super) fn run(failure: Failure) -> Result<u64, String> {
     let open = || {
         let values = SqlValues::open_with(&values).map_err(|error| error.to_string())?;
         let calls = SqlCalls::open_with(&calls).map_err(|error| error.to_string())?;
-        Ok::<_, String>(Cache::new(values, calls).hot_tier(HotTier::OFF))
+        Ok::<_, String>(Cache::builder().values(values).calls(calls).hot_tier(HotTier::OFF).build())
     };
     let cache = open()?;
     let load = Load::new(cache.clone());

@@ -52,7 +52,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "memory-hit",
         runs: [2_000, 12_000],
-        open: |_| Ok(caches::memory().hot_tier(HotTier::OFF)),
+        open: |_| Ok(caches::memory().to_builder().hot_tier(HotTier::OFF).build()),
         call,
         before: Before::Here,
     },

@@ -137,7 +137,7 @@ mod in_peer {
         let (_, most) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
         setrlimit(Resource::RLIMIT_FSIZE, LIMIT as u64, most).unwrap();
         let scene = Scene::new();
-        let cache = Cache::of(values.clone(), calls.clone(), true).hot_tier(HotTier::OFF);
+        let cache = Cache::builder().values(values.clone()).calls(calls.clone()).hot_tier(HotTier::OFF).build();
         for turn in 0..2 {
             // Together, the results exceed the limit.
             for x in 0..(2 * LIMIT / length).max(4) as u64 {
@@ -179,7 +179,7 @@ mod in_peer {
             Calls(calls.clone()).assert_has(item);
         }
         let scene = Scene::new();
-        let cache = Cache::of(values, calls, true).hot_tier(HotTier::OFF);
+        let cache = Cache::builder().values(values).calls(calls).hot_tier(HotTier::OFF).build();
         for x in 0..3 {
             cache.scope(|| scene.call(Call::Long(x, 1000))).unwrap();
         }
@@ -205,7 +205,7 @@ pub(crate) fn fork_in_peer(pair: &Pair) {
     const TURNS: u64 = 4;
     let open = || {
         let (values, calls) = (pair.values.open().unwrap(), pair.calls.open().unwrap());
-        Cache::of(values, calls, true).hot_tier(HotTier::OFF)
+        Cache::builder().values(values).calls(calls).hot_tier(HotTier::OFF).build()
     };
     let scene = Scene::new();
     let compute = |turn: u64| (0..RESULTS).all(|x| scene.call(Call::Long(turn * RESULTS + x, 100)).is_ok());

@@ -178,7 +178,7 @@ fn doubled(x: u64) -> u64 {
 
 pub(crate) fn calls_succeed_if_writes_are_refused(fixture: &Fixture) {
     let (values, calls) = (fixture.open_values(), fixture.open_calls());
-    let open = Cache::of(values.clone(), calls.clone(), true);
+    let open = Cache::new(values.clone(), calls.clone());
     assert_eq!(open.scope(|| doubled(1)), 2);
     let closed = [
         Cache::new(ReadOnly(values.clone()), ReadOnly(calls.clone())),

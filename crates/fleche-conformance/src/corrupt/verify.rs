@@ -112,7 +112,7 @@ fn outcome(backend: &BackendInfo, directory: &Path, known: &Known) -> Result<Out
 
 /// Creates a cache without a hot tier, so that every hit is read from the stores.
 fn without_hot_tier(stores: &Stores) -> Cache {
-    Cache::of(stores.values.clone(), stores.calls.clone(), true).hot_tier(HotTier::OFF)
+    Cache::builder().values(stores.values.clone()).calls(stores.calls.clone()).hot_tier(HotTier::OFF).build()
 }
 
 fn calls(cache: &Cache, scene: Scene) -> Result<(), String> {

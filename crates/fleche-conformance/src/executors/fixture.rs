@@ -53,7 +53,7 @@ impl ExecutorFixture {
             let directory = self.path(backend.name);
             fs::create_dir(&directory).unwrap();
             let (values, calls) = (backend.scratch)(&directory);
-            let cache = Cache::of(values.open().unwrap(), calls.open().unwrap(), true);
+            let cache = Cache::new(values.open().unwrap(), calls.open().unwrap());
             cache.scope(|| test(&cache, backend.name));
         }
     }

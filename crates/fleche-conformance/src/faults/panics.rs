@@ -40,8 +40,8 @@ pub fn run_panics(backend: &'static BackendInfo, part: Part) -> PanicReport {
 fn run_one(backend: &'static BackendInfo, part: Part) -> Result<u64, String> {
     let mut made = 0;
     let fixture = Fixture::new(backend, Program::this());
-    let cache = Cache::of(fixture.open_values(), fixture.open_calls(), true);
-    for cache in [cache.hot_tier(HotTier::OFF), cache] {
+    let cache = Cache::new(fixture.open_values(), fixture.open_calls());
+    for cache in [cache.to_builder().hot_tier(HotTier::OFF).build(), cache] {
         let scene = Scene::new();
         made += cache.scope(|| calls(scene, part))?;
         // The stores must still work.

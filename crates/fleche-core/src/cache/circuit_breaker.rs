@@ -132,9 +132,15 @@ pub(super) struct Breakers {
 
 /// A clock that returns the time since a fixed moment.
 #[derive(Clone)]
-enum Clock {
+pub(super) enum Clock {
     Since(Instant),
     Set(Arc<dyn Fn() -> Duration + Send + Sync>),
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::Since(Instant::now())
+    }
 }
 
 impl Operation {
@@ -173,22 +179,12 @@ impl From<Error> for Unanswered {
 }
 
 impl Breakers {
-    pub(super) fn new() -> Self {
-        Self::from_clock(Clock::Since(Instant::now()))
-    }
-
-    /// Creates breakers that use this clock, which returns the time since a fixed moment.
-    pub(super) fn with_clock(clock: Arc<dyn Fn() -> Duration + Send + Sync>) -> Self {
-        Self::from_clock(Clock::Set(clock))
-    }
-
-    /// Creates closed breakers with the same clock.
-    pub(super) fn with_same_clock(&self) -> Self {
-        Self::from_clock(self.clock.clone())
-    }
-
-    fn from_clock(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         Self { has_failures: AtomicBool::new(false), by_operation: Mutex::default(), clock }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock.clone()
     }
 
     /// Returns the breakers, and the time.
@@ -371,7 +367,7 @@ mod tests {
 
     #[test]
     fn failed_reads_stop_writes_but_failed_writes_do_not_stop_reads() {
-        let breakers = Breakers::new();
+        let breakers = Breakers::new(Clock::default());
         breakers.fail(Operation::WriteRecord, GRANTED, Failure::Timeout);
         assert!(breakers.is_denied(Operation::WriteRecord) && !breakers.is_denied(Operation::Claim));
         assert!(!breakers.is_denied(Operation::ReadRecord) && !breakers.is_denied(Operation::WriteValue));
@@ -387,7 +383,7 @@ mod tests {
     #[test]
     fn claims_and_records_are_left_alone_independently() {
         for (one, other) in [(Operation::Claim, Operation::WriteRecord), (Operation::WriteRecord, Operation::Claim)] {
-            let breakers = Breakers::new();
+            let breakers = Breakers::new(Clock::default());
             assert!(breakers.fail(one, GRANTED, Failure::Timeout).is_some());
             assert!(breakers.is_denied(one) && !breakers.is_denied(other));
             assert!(!breakers.succeed(other) && breakers.is_denied(one));
@@ -398,7 +394,7 @@ mod tests {
     fn claim_does_not_count_as_a_read_and_waits_for_a_successful_one() {
         let seconds = Arc::new(AtomicU64::new(0));
         let clock = seconds.clone();
-        let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
+        let breakers = Breakers::new(Clock::Set(Arc::new(move || Duration::from_secs(clock.load(Relaxed)))));
         for _ in 0..3 {
             breakers.fail(Operation::ReadRecord, GRANTED, Failure::Immediate);
             breakers.succeed(Operation::Claim);
@@ -416,7 +412,7 @@ mod tests {
     fn failed_write_that_probes_reading_counts_for_both() {
         let seconds = Arc::new(AtomicU64::new(0));
         let clock = seconds.clone();
-        let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
+        let breakers = Breakers::new(Clock::Set(Arc::new(move || Duration::from_secs(clock.load(Relaxed)))));
         breakers.fail(Operation::ReadRecord, GRANTED, Failure::Timeout);
         seconds.store(1, Relaxed);
         let probe = Admissions { own: Admission::Granted, reading: Admission::Probe };
@@ -432,7 +428,7 @@ mod tests {
     fn returned_probe_leaves_the_breakers_open_and_another_operation_probes() {
         let seconds = Arc::new(AtomicU64::new(0));
         let clock = seconds.clone();
-        let breakers = Breakers::with_clock(Arc::new(move || Duration::from_secs(clock.load(Relaxed))));
+        let breakers = Breakers::new(Clock::Set(Arc::new(move || Duration::from_secs(clock.load(Relaxed)))));
         for operation in [Operation::ReadRecord, Operation::WriteRecord] {
             breakers.fail(operation, GRANTED, Failure::Timeout);
         }

@@ -36,7 +36,7 @@ pub struct Stats {
     pub cycles_broken: u64,
     /// The total time that calls have waited.
     pub waited: Duration,
-    /// The number of times that an eviction or a rerun has emptied the [hot tier](crate::Cache::hot_tier).
+    /// The number of times that an eviction or a rerun has emptied the [hot tier](crate::cache::HotTier).
     pub invalidations: u64,
     /// The number of calls whose record was computed by other code or for another result type, whether the record was served
     /// or the call ran again.

@@ -79,7 +79,7 @@ impl Server {
     fn cache_with(&self, tier: HotTier) -> Cache {
         let seconds = self.seconds.clone();
         let clock = move || Duration::from_secs(seconds.load(SeqCst));
-        Cache::new(self.values(), self.calls()).hot_tier(tier).outage_clock(clock)
+        Cache::builder().values(self.values()).calls(self.calls()).hot_tier(tier).build().outage_clock(clock)
     }
 
     fn values(&self) -> HookedStore<MemoryValues> {
@@ -290,7 +290,7 @@ fn damage_and_refusals_do_not_count_as_failures() {
     long_result!(refused);
     let server = Server::default();
     let read_only = fleche_core::layer::ReadOnly::new(server.calls());
-    let cache = Cache::new(server.values(), read_only).hot_tier(HotTier::OFF);
+    let cache = Cache::builder().values(server.values()).calls(read_only).hot_tier(HotTier::OFF).build();
     for length in 100..110 {
         cache.scope(|| refused(length));
     }

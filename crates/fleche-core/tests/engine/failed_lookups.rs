@@ -63,7 +63,11 @@ fn failing_first<S>(store: S, failure: Failure, reads: usize, contains: usize) -
 /// Creates the second program's cache, with a store in which these numbers of operations fail.
 fn with_failures(programs: &Programs, failure: Failure, reads: usize, contains: usize) -> Cache {
     let store = SameName { store: programs.calls.clone(), keys: programs.keys.clone(), full: None };
-    Cache::new(programs.values.clone(), failing_first(store, failure, reads, contains)).hot_tier(HotTier::OFF)
+    Cache::builder()
+        .values(programs.values.clone())
+        .calls(failing_first(store, failure, reads, contains))
+        .hot_tier(HotTier::OFF)
+        .build()
 }
 
 fn records(calls: &MemoryCalls) -> usize {
@@ -104,7 +108,7 @@ fn record_written_after_the_store_was_asked_again_is_kept() {
         }
         Ok(())
     });
-    let now = Cache::new(programs.values.clone(), written_by_other).hot_tier(HotTier::OFF);
+    let now = Cache::builder().values(programs.values.clone()).calls(written_by_other).hot_tier(HotTier::OFF).build();
     assert_eq!(now.scope(|| late_now(1)), [2; 20]);
     assert_eq!((now.scope(|| late_now(1)), programs.before.scope(|| late_before(1))), (vec![2; 20], vec![1; 20]));
     assert_eq!((BEFORE.take(), NOW.take()), (1, 1), "both results must be found again");
@@ -125,7 +129,11 @@ fn record_in_a_store_that_was_reopened_is_kept() {
         }
         Ok(())
     });
-    let now = Cache::new(programs.values.clone(), reopened.with_exclusive(true)).hot_tier(HotTier::OFF);
+    let now = Cache::builder()
+        .values(programs.values.clone())
+        .calls(reopened.with_exclusive(true))
+        .hot_tier(HotTier::OFF)
+        .build();
     assert_eq!(now.scope(|| reopened_now(1)), [2; 20]);
     assert_eq!(
         (now.scope(|| reopened_now(1)), programs.before.scope(|| reopened_before(1))),
@@ -217,7 +225,7 @@ fn record_whose_value_cannot_be_read_is_kept() {
     programs.before.scope(|| worth_before(1));
     let values = failing_first(programs.values.clone(), Failure::Error, 1, 0);
     let calls = SameName { store: programs.calls.clone(), keys: programs.keys.clone(), full: None };
-    let now = Cache::new(values, calls).hot_tier(HotTier::OFF);
+    let now = Cache::builder().values(values).calls(calls).hot_tier(HotTier::OFF).build();
     assert_eq!((now.scope(|| worth_now(1)), records(&programs.calls)), (vec![2; 20], 2));
     assert!(programs.now.record(&programs.kept).unwrap().is_some());
     assert_eq!((BEFORE.take(), NOW.take()), (1, 1));
@@ -274,7 +282,7 @@ fn rerun_does_not_replace_an_unseen_record() {
     for (reads, kept) in [(1, 2), (ALWAYS, 1)] {
         let programs = programs!(again_before, again_now);
         programs.before.scope(|| again_before(1));
-        let now = with_failures(&programs, Failure::Error, reads, 0).stale(StalePolicy::Serve);
+        let now = with_failures(&programs, Failure::Error, reads, 0).to_builder().stale(StalePolicy::Serve).build();
         assert_eq!(now.scope(|| again_now::rerun(1)), [2; 20]);
         assert_eq!(records(&programs.calls), kept);
         assert_eq!(programs.before.scope(|| again_before(1)), [1; 20]);

@@ -114,7 +114,7 @@ impl Programs {
         let uncooled = Cache::new(values.clone(), calls.clone());
         let mut programs =
             Self { before: uncooled.clone(), now: uncooled, values, calls, keys, kept: of_replaced[0].0 };
-        programs.before = programs.before.hot_tier(HotTier::OFF);
+        programs.before = programs.before.to_builder().hot_tier(HotTier::OFF).build();
         programs.now = programs.with(None);
         programs
     }
@@ -122,7 +122,7 @@ impl Programs {
     /// Returns the second program's cache, which cannot write the record with this key.
     pub(crate) fn with(&self, full: Option<CallKey>) -> Cache {
         let calls = SameName { store: self.calls.clone(), keys: self.keys.clone(), full };
-        Cache::new(self.values.clone(), calls).hot_tier(HotTier::OFF)
+        Cache::builder().values(self.values.clone()).calls(calls).hot_tier(HotTier::OFF).build()
     }
 }
 

@@ -111,7 +111,7 @@ fn hashed_value_is_encoded_once_for_many_calls() {
     let cache = memory();
     let _active = cache.enter();
     let numbers = Hashed::new(Counted((0..100).collect()));
-    let cold = cache.hot_tier(fleche_core::cache::HotTier::OFF);
+    let cold = cache.to_builder().hot_tier(fleche_core::cache::HotTier::OFF).build();
     // The first misses and hits are checked, which encodes the value.
     for plus in 0..3 {
         assert_eq!(sum(&numbers, plus), 4950 + plus);

@@ -138,7 +138,7 @@ fn arguments_are_not_stored_if_function_or_cache_disable_it() {
     let cache = memory();
     cache.scope(|| sparing(&long));
     assert_eq!(ids(&cache), 0);
-    let without = cache.store_arguments(false);
+    let without = cache.to_builder().store_arguments(false).build();
     without.scope(|| storing(&long));
     assert_eq!(ids(&cache), 0);
     assert!(cache.contains(&storing::key(&long)).unwrap());

@@ -184,7 +184,7 @@ fn every_look_up_emits_an_event() {
         x[0]
     }
     let cache = memory();
-    let other = cache.hot_tier(fleche_core::cache::HotTier::OFF);
+    let other = cache.to_builder().hot_tier(fleche_core::cache::HotTier::OFF).build();
     let ((), log) = logged_with_calls(|| {
         for _ in 0..2 {
             cache.scope(|| (told_simple(1), told_encoded(vec![1])));

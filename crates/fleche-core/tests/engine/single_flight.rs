@@ -119,7 +119,7 @@ fn handles_of_one_store_share_in_flight_calls() {
         x
     }
     let one = memory();
-    let other = Cache::of(one.values().clone(), Arc::new(one.calls().clone()), true);
+    let other = Cache::new(one.values().clone(), Arc::new(one.calls().clone()));
     let both = BOTH.get_or_init(|| [one, other]);
     thread::scope(|scope| {
         for cache in both {

@@ -54,7 +54,7 @@ fn stored_hit_for_another_skipped_field_is_not_served() {
     fn stored_sum(lossy: &Lossy) -> u64 {
         lossy.kept + lossy.lost
     }
-    let cache = memory().hot_tier(HotTier::OFF);
+    let cache = memory().to_builder().hot_tier(HotTier::OFF).build();
     let _active = cache.enter();
     assert_eq!(stored_sum(&lossy(0)), 1);
     let (result, log) = logged(|| stored_sum(&lossy(2)));
@@ -98,7 +98,7 @@ fn async_hit_for_another_skipped_field_is_not_served() {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for tier in [HotTier::DEFAULT, HotTier::OFF] {
-        let cache = memory().hot_tier(tier);
+        let cache = memory().to_builder().hot_tier(tier).build();
         let _active = cache.enter();
         assert_eq!(runtime.block_on(awaited_sum(lossy(0))), 1);
         assert_eq!(runtime.block_on(awaited_sum(lossy(2))), 3);

@@ -26,7 +26,7 @@ fn edited_code_reruns_with_one_warning() {
     assert_eq!((now.stats().stale, now.stats().misses, now.stats().hits), (1, 1, 1));
     assert_eq!(log.matches("has changed").count(), 1, "{log}");
     // The hot tier serves the new result too.
-    let hot = now.hot_tier(HotTier::DEFAULT);
+    let hot = now.to_builder().hot_tier(HotTier::DEFAULT).build();
     let _active = hot.enter();
     assert_eq!((runs_now(1), runs_now(1), NOW.take()), (vec![2; 20], vec![2; 20], 0));
 }
@@ -103,7 +103,7 @@ fn stale_policy_is_read_from_configuration() {
         let config: CacheConfig = toml::from_str(&text(stale)).unwrap();
         assert_eq!(config.stale, policy);
         let cache = Cache::from_config(&config).unwrap();
-        let derived = cache.store_arguments(true).hot_tier(HotTier::OFF);
+        let derived = cache.to_builder().store_arguments(true).hot_tier(HotTier::OFF).build();
         assert_eq!([cache.config().stale, derived.config().stale], [policy; 2]);
         // An unset policy is not written, so existing configurations stay the same.
         assert_eq!(toml::to_string(&config).unwrap().contains("stale"), policy.is_some());
@@ -121,7 +121,7 @@ fn stated_version_serves_results_of_other_code_with_a_warning() {
     assert_eq!((now.stats().hits, now.stats().stale), (2, 2));
     assert_eq!(log.matches("version = 4").count(), 1, "one warning: {log}");
     // A policy of the cache overrides the version.
-    assert_eq!(now.stale(StalePolicy::Rerun).scope(|| version_now(1)), [2; 20]);
+    assert_eq!(now.to_builder().stale(StalePolicy::Rerun).build().scope(|| version_now(1)), [2; 20]);
     assert_eq!(NOW.take(), 1);
 }
 
@@ -130,10 +130,10 @@ fn cache_policy_applies_if_the_function_has_none() {
     edited!(cache_before, cache_now);
     let Programs { before, now, .. } = programs!(cache_before, cache_now);
     before.scope(|| cache_before(1));
-    let (served, log) = logged(|| now.stale(StalePolicy::Serve).scope(|| cache_now(1)));
+    let (served, log) = logged(|| now.to_builder().stale(StalePolicy::Serve).build().scope(|| cache_now(1)));
     assert_eq!((served, NOW.take()), (vec![1; 20], 0));
     assert!(!log.contains("other code"), "{log}");
-    let (served, log) = logged(|| now.stale(StalePolicy::Warn).scope(|| cache_now(1)));
+    let (served, log) = logged(|| now.to_builder().stale(StalePolicy::Warn).build().scope(|| cache_now(1)));
     assert_eq!((served, NOW.take()), (vec![1; 20], 0));
     assert!(log.contains("other code"), "{log}");
     assert_eq!((now.scope(|| cache_now(1)), NOW.take()), (vec![2; 20], 1));
@@ -144,7 +144,7 @@ fn function_policy_overrides_the_cache_policy() {
     edited!(own_before, own_now, stale = "serve", version = 1);
     let Programs { before, now, .. } = programs!(own_before, own_now);
     before.scope(|| own_before(1));
-    let (served, log) = logged(|| now.stale(StalePolicy::Rerun).scope(|| own_now(1)));
+    let (served, log) = logged(|| now.to_builder().stale(StalePolicy::Rerun).build().scope(|| own_now(1)));
     assert_eq!((served, NOW.take()), (vec![1; 20], 0));
     assert!(!log.contains("other code"), "{log}");
 }
@@ -154,7 +154,7 @@ fn function_rerun_policy_overrides_a_cache_that_serves() {
     edited!(strict_before, strict_now, stale = "rerun", version = 1);
     let Programs { before, now, .. } = programs!(strict_before, strict_now);
     before.scope(|| strict_before(1));
-    now.stale(StalePolicy::Serve).scope(|| {
+    now.to_builder().stale(StalePolicy::Serve).build().scope(|| {
         assert!(!strict_now::contains(1).unwrap());
         assert_eq!(strict_now::load(1).unwrap(), None);
         assert_eq!((strict_now(1), NOW.take()), (vec![2; 20], 1));
@@ -242,7 +242,7 @@ fn preserved_records_are_maintained_like_others() {
     let verified = before.verify(|_| ()).unwrap();
     assert!(verified.is_whole() && verified.records == 2);
     let (values, copied) = (MemoryValues::new(), MemoryCalls::new());
-    let archive = Cache::new(values.clone(), copied.clone()).hot_tier(HotTier::OFF);
+    let archive = Cache::builder().values(values.clone()).calls(copied.clone()).hot_tier(HotTier::OFF).build();
     assert_eq!(before.transfer(&archive, &Query::new(), |_| ()).unwrap().records, 2);
     assert_eq!(archive.scope(|| upkeep_before(1)), [1; 20]);
     let now = Cache::new(values, SameName { store: copied, keys: keys.clone(), full: None });
@@ -258,11 +258,11 @@ fn transfer_copies_a_record_next_to_one_of_other_code() {
     // The archive has the result of the other code under the same key.
     let (there, copied) = (MemoryValues::new(), MemoryCalls::new());
     let archive = Cache::new(there.clone(), SameName { store: copied.clone(), keys, full: None });
-    let archive = archive.hot_tier(HotTier::OFF);
+    let archive = archive.to_builder().hot_tier(HotTier::OFF).build();
     archive.scope(|| beside_now(1));
     let mine = Cache::new(values, calls);
     for copies in [1, 0] {
-        let there = Cache::new(there.clone(), copied.clone()).hot_tier(HotTier::OFF);
+        let there = Cache::builder().values(there.clone()).calls(copied.clone()).hot_tier(HotTier::OFF).build();
         let done = mine.transfer(&there, &Query::new(), |_| ()).unwrap();
         assert_eq!((done.records, done.skipped), (copies, 1 - copies));
         assert_eq!(there.scope(|| beside_before(1)), [1; 20]);

@@ -38,7 +38,7 @@ macro_rules! gained {
             let _ = x;
             $computed
         }
-        let cache = memory().hot_tier(HotTier::OFF);
+        let cache = memory().to_builder().hot_tier(HotTier::OFF).build();
         let active = cache.enter();
         let _ = ($before(1), $now(1));
         hand_on(&cache, $before::key(1), $now::key(1));
@@ -173,7 +173,7 @@ fn is_served<T>(value: T, call: fn(u64) -> T, runs: &Runs)
 where
     T: Clone + PartialEq + Debug + Serialize + DeserializeOwned,
 {
-    let _active = memory().hot_tier(HotTier::OFF).enter();
+    let _active = memory().to_builder().hot_tier(HotTier::OFF).build().enter();
     let (results, log) = logged(|| [call(1), call(1), call(1)]);
     assert_eq!((results, runs.take()), ([value.clone(), value.clone(), value], 1));
     assert!(!log.contains("lack fields"), "{log}");
@@ -238,7 +238,7 @@ fn type_that_never_round_trips_is_eventually_served() {
         let _ = x;
         Odd { value: 0 }
     }
-    let _active = memory().hot_tier(HotTier::OFF).enter();
+    let _active = memory().to_builder().hot_tier(HotTier::OFF).build().enter();
     for _ in 0..5 {
         odd(1);
     }
@@ -259,14 +259,14 @@ fn stale_policy_decides_whether_defaults_are_filled_in() {
         let _ = x;
         WITH_ERROR
     }
-    let cache = memory().hot_tier(HotTier::OFF);
+    let cache = memory().to_builder().hot_tier(HotTier::OFF).build();
     cache.scope(|| (policy_before(1), policy_now(1)));
     hand_on(&cache, policy_before::key(1), policy_now::key(1));
     RUNS.take();
     let filled = FitWithError { slope: 1.0, error: 0.0 };
-    let (result, log) = logged(|| cache.stale(StalePolicy::Serve).scope(|| policy_now(1)));
+    let (result, log) = logged(|| cache.to_builder().stale(StalePolicy::Serve).build().scope(|| policy_now(1)));
     assert_eq!((result, log.contains("lack fields"), RUNS.take()), (filled.clone(), false, 0));
-    let (result, log) = logged(|| cache.stale(StalePolicy::Warn).scope(|| policy_now(1)));
+    let (result, log) = logged(|| cache.to_builder().stale(StalePolicy::Warn).build().scope(|| policy_now(1)));
     assert_eq!((result, log.contains("lack fields"), RUNS.take()), (filled, true, 0));
     cache.scope(|| assert_eq!(policy_now::load(1).unwrap(), None));
     assert_eq!((cache.scope(|| policy_now(1)), RUNS.take()), (WITH_ERROR, 1));

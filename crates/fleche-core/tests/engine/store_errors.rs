@@ -93,7 +93,7 @@ fn no_record_is_stored_without_its_value() {
 #[test]
 fn record_with_a_missing_value_is_a_miss() {
     long_result!(emptied);
-    let cache = memory().hot_tier(HotTier::OFF);
+    let cache = memory().to_builder().hot_tier(HotTier::OFF).build();
     let _active = cache.enter();
     emptied(102);
     let record = cache.record(&emptied::key(102)).unwrap().unwrap();

@@ -23,7 +23,7 @@ use crate::{
 fn open(root: &Path) -> Cache {
     let cache =
         Cache::new(FileValues::open(root.join("values")).unwrap(), FileCalls::open(root.join("calls")).unwrap());
-    cache.hot_tier(HotTier::OFF)
+    cache.to_builder().hot_tier(HotTier::OFF).build()
 }
 
 fn entry(root: &Path, store: &str, digest: &Digest) -> PathBuf {

@@ -88,7 +88,7 @@ impl Pair {
         let values = MemoryValues::new();
         let same_name = SameName { store: open(), keys: programs.keys.clone(), full: None };
         let [before, now] = [Cache::new(values.clone(), open()), Cache::new(values, same_name)]
-            .map(|cache| cache.hot_tier(HotTier::OFF).outage_clock(|| Duration::ZERO));
+            .map(|cache| cache.to_builder().hot_tier(HotTier::OFF).build().outage_clock(|| Duration::ZERO));
         Self { before, now }
     }
 }
@@ -195,7 +195,7 @@ fn store_is_read_again_before_recording_unless_it_is_exclusive() {
     ];
     for (answer, is_exclusive, reads) in cases {
         let store = Claimed::new(answer, is_exclusive);
-        let cache = Cache::new(MemoryValues::new(), store.open()).hot_tier(HotTier::OFF);
+        let cache = Cache::builder().values(MemoryValues::new()).calls(store.open()).hot_tier(HotTier::OFF).build();
         cache.scope(|| another(1));
         assert_eq!(store.reads.load(SeqCst), reads, "{answer:?} {is_exclusive}");
         let boxed: Arc<dyn CallStore> = Arc::new(store.open());

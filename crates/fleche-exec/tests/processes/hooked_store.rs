@@ -41,7 +41,7 @@ impl Exclusive {
     fn cache(&self) -> Cache {
         let values: Box<dyn ValueStoreConfig> = Box::new(self.clone());
         let calls: Box<dyn CallStoreConfig> = Box::new(self.clone());
-        Cache::of(values.open().unwrap(), calls.open().unwrap(), true)
+        Cache::new(values.open().unwrap(), calls.open().unwrap())
     }
 
     fn check_holder(&self) {

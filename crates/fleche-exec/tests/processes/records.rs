@@ -69,7 +69,11 @@ fn worker_applies_the_stale_policy_of_the_pools_cache() {
         before(5);
         let record = cache.record(&before::key(5)).unwrap().unwrap();
         cache.calls().put(&edited::key(5), &record).unwrap();
-        let served = cache.stale(StalePolicy::Serve).scope(|| result(pool(1).submit(Bound::bind(edited), (5,))));
+        let served = cache
+            .to_builder()
+            .stale(StalePolicy::Serve)
+            .build()
+            .scope(|| result(pool(1).submit(Bound::bind(edited), (5,))));
         assert_eq!(served, Ok(10));
         let pool = wrap_executor(pool(1));
         assert_eq!([0; 2].map(|_| result(pool.submit(edited, (5,)))), [Ok(15), Ok(15)]);

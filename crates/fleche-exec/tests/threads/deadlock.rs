@@ -236,7 +236,7 @@ fn tasks_continue_while_a_store_operation_of_another_task_hangs() {
         let plan = Arc::new(Plan::new(Fault::Hang, nth));
         let values = FaultyValues::new(Arc::new(MemoryValues::new()), plan.clone());
         let calls = FaultyCalls::new(Arc::new(MemoryCalls::new()), plan.clone());
-        let cache = Cache::new(values, calls).hot_tier(HotTier::OFF);
+        let cache = Cache::builder().values(values).calls(calls).hot_tier(HotTier::OFF).build();
         let pool = pool(2);
         let submit = |x| {
             let cache = cache.clone();

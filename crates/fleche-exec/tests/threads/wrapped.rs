@@ -55,7 +55,7 @@ fn result_of_other_code_is_not_a_hit() {
     let pool = wrap_executor(Counting::new());
     let submitted =
         || (pool.submit(edited, (1,)).result(), pool.run(edited::bind(1)).result(), pool.inner().submitted());
-    let serving = cache.stale(StalePolicy::Serve);
+    let serving = cache.to_builder().stale(StalePolicy::Serve).build();
     assert_eq!(serving.scope(submitted), (Ok(2), Ok(2), 0));
     assert_eq!(submitted(), (Ok(3), Ok(3), 1));
 }

@@ -17,7 +17,7 @@ pub(crate) fn assert_calls_return(call: fn(u64) -> Vec<u64>, result: &[u64]) {
     let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("twins");
     let open = || Cache::new(FileValues::open(store.join("v")).unwrap(), FileCalls::open(store.join("c")).unwrap());
     for _ in 0..3 {
-        assert_eq!(open().hot_tier(HotTier::OFF).scope(|| call(1)), result);
+        assert_eq!(open().to_builder().hot_tier(HotTier::OFF).build().scope(|| call(1)), result);
     }
     assert!(RUNS.load(SeqCst) <= 1);
 }

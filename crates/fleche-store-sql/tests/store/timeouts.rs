@@ -70,7 +70,8 @@ fn calls_skip_recording_after_a_lock_timeout_and_hits_are_served() {
         x * 3
     }
     let scratch = with_short_timeout(Scratch::sqlite());
-    let cache = Cache::new(scratch.open_values(), scratch.open_calls()).hot_tier(HotTier::OFF);
+    let cache =
+        Cache::builder().values(scratch.open_values()).calls(scratch.open_calls()).hot_tier(HotTier::OFF).build();
     let _active = cache.enter();
     beside(0);
     let writer = writer(&scratch);
@@ -245,7 +246,8 @@ fn calls_with_a_stopped_server_cost_one_timeout() {
         x * 3
     }
     let (proxy, scratch) = proxied(Duration::from_secs(2));
-    let cache = Cache::new(scratch.open_values(), scratch.open_calls()).hot_tier(HotTier::OFF);
+    let cache =
+        Cache::builder().values(scratch.open_values()).calls(scratch.open_calls()).hot_tier(HotTier::OFF).build();
     let _active = cache.enter();
     stopped(0);
     proxy.stop(true);

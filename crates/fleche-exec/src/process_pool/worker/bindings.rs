@@ -92,7 +92,13 @@ impl Bindings {
             Some(store) => store,
             None => Arc::new(ProxyCalls::new(self.channel.clone(), sent.calls, config.calls.clone())),
         };
-        Cache::of(values, calls, config.store_arguments).hot_tier(config.hot).stale(config.stale)
+        Cache::builder()
+            .values(values)
+            .calls(calls)
+            .store_arguments(config.store_arguments)
+            .hot_tier(config.hot)
+            .stale(config.stale)
+            .build()
     }
 }
 

@@ -1,0 +1,56 @@
+//! The settings of a cache, and caches that differ from another one in some of them.
+
+use std::sync::Arc;
+
+use fleche_core::{
+    Cache, CallStore, ValueStore,
+    cache::{HotTier, StalePolicy},
+    fleche,
+};
+use fleche_store_memory::{MemoryCalls, MemoryValues};
+
+#[fleche]
+fn double(x: u64) -> u64 {
+    2 * x
+}
+
+#[test]
+fn built_cache_has_defaults_or_given_settings() {
+    let plain = Cache::new(MemoryValues::new(), MemoryCalls::new());
+    assert_eq!((plain.hot_tier(), plain.stores_arguments(), plain.stale_policy()), (HotTier::DEFAULT, true, None));
+    let builder = Cache::builder().hot_tier(HotTier::OFF).store_arguments(false).stale(StalePolicy::Serve);
+    let cache = builder.values(MemoryValues::new()).calls(MemoryCalls::new()).build();
+    let settings = (cache.hot_tier(), cache.stores_arguments(), cache.stale_policy());
+    assert_eq!(settings, (HotTier::OFF, false, Some(StalePolicy::Serve)));
+    let changed = cache.to_builder().stale(None).build();
+    assert_eq!((changed.hot_tier(), changed.stores_arguments(), changed.stale_policy()), (HotTier::OFF, false, None));
+}
+
+#[test]
+fn cache_from_to_builder_shares_stores_and_counts_from_zero() {
+    let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
+    assert_eq!(cache.scope(|| double(1)), 2);
+    let other = cache.to_builder().hot_tier(HotTier::OFF).build();
+    assert_eq!(other.stats().computed, 0);
+    assert_eq!(other.scope(|| double(1)), 2);
+    assert_eq!((other.stats().hits, other.stats().computed), (1, 0));
+    assert_eq!((cache.stats().hits, cache.stats().computed), (0, 1));
+}
+
+#[test]
+fn shared_stores_are_used_without_another_pointer() {
+    let values: Arc<dyn ValueStore> = Arc::new(MemoryValues::new());
+    let calls: Arc<dyn CallStore> = Arc::new(MemoryCalls::new());
+    let cache = Cache::new(values.clone(), calls.clone());
+    assert!(Arc::ptr_eq(cache.values(), &values) && Arc::ptr_eq(cache.calls(), &calls));
+}
+
+#[test]
+fn void_cache_with_stores_records() {
+    let void = Cache::void().to_builder().build();
+    assert_eq!(void.scope(|| double(2)), 4);
+    assert!(!void.scope(|| double::contains(2)).unwrap());
+    let cache = Cache::void().to_builder().values(MemoryValues::new()).calls(MemoryCalls::new()).build();
+    assert_eq!(cache.scope(|| double(2)), 4);
+    assert!(cache.scope(|| double::contains(2)).unwrap());
+}
