@@ -1,23 +1,67 @@
 //! Persistent memoization for Rust: stores the results of functions marked `#[fleche]` by the content of their arguments.
 //!
-//! It is for expensive, deterministic functions. The user picks the store. The same call made later, from another thread,
-//! process or machine that reaches the store, is a lookup.
+//! It is for expensive, deterministic functions: simulations, fits, parses. The same call made later, from another thread,
+//! process or machine that reaches the store, is a lookup. The user picks the store.
 //!
 //! ```
 //! use fleche_core::{Cache, fleche};
-//! use fleche_store_memory::{MemoryCalls, MemoryValues};
+//! use fleche_store_file::{FileCalls, FileValues};
 //!
 //! #[fleche]
 //! fn energy(sites: &[[f64; 3]], cutoff: f64) -> f64 {
-//!     sites.iter().flatten().filter(|x| **x < cutoff).sum() // Minutes of it.
+//!     sites.iter().flatten().filter(|x| **x < cutoff).sum() // Imagine that this takes minutes.
 //! }
 //!
-//! let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
-//! let _active = cache.enter();
-//! let first = energy(&[[0.5, 1.0, 1.5]], 1.2);
-//! assert_eq!(energy(&[[0.5, 1.0, 1.5]], 1.2), first); // Its body does not run.
-//! assert_eq!(cache.stats().hits, 1);
+//! fn main() -> fleche_core::Result<()> {
+//! #   let directory = tempfile::tempdir().unwrap();
+//! #   std::env::set_current_dir(&directory).unwrap();
+//!     let cache = Cache::new(FileValues::open(".fleche/values")?, FileCalls::open(".fleche/calls")?);
+//!     let _active = cache.enter();
+//!     println!("{}", energy(&[[0.5, 1.0, 1.5]], 1.2)); // Computed in the first run, looked up in each later one.
+//! #   energy(&[[0.5, 1.0, 1.5]], 1.2);
+//! #   assert_eq!((cache.stats().computed, cache.stats().hits), (1, 1));
+//!     Ok(())
+//! }
 //! ```
+//!
+//! # Start here
+//!
+//! - The [tutorial](_tutorial) leads from an ordinary function to a memoized, persisted, parallel sweep.
+//! - The [cookbook](_cookbook) has a recipe for each common task.
+//! - The [FAQ](_faq) has causes and cures, by symptom.
+//!
+//! # Installation
+//!
+//! A program depends on this crate and on a store; on `fleche-exec` to run calls in parallel; and on `fleche-store-memory`
+//! for caches in tests:
+//!
+//! ```toml
+//! [dependencies]
+//! fleche-core = "0.1"
+//! fleche-store-file = "0.1"
+//! fleche-exec = "0.1"
+//! serde = { version = "1", features = ["derive"] } # For types of your own in arguments and results.
+//!
+//! [dev-dependencies]
+//! fleche-store-memory = "0.1"
+//! ```
+//!
+//! The crates are not on crates.io yet. Until they are, clone the repository beside your project, and write a path in place
+//! of each version: `fleche-core = { path = "../fleche/crates/fleche-core" }`. Rust 1.95 or later and a C compiler are
+//! needed.
+//!
+//! # Which store
+//!
+//! | crate | keeps results | shared by | choose it for |
+//! |---|---|---|---|
+//! | `fleche-store-file` | in a directory, one file per entry | any number of processes and hosts | nearly everything |
+//! | `fleche-store-redb` | in one redb file | one process at a time | very many small results of one long-running process |
+//! | `fleche-store-sql` | in SQLite or PostgreSQL | any number of processes; with PostgreSQL, of hosts | very many small results of several processes; queries |
+//! | `fleche-store-sled` | in a sled directory | one process at a time | existing sled deployments |
+//! | `fleche-store-memory` | in memory | one process | tests |
+//!
+//! The front page of each crate says what it guarantees. Stores can be combined: see [`layer`]. Your own store is a type
+//! with two traits: see [`store`].
 //!
 //! # Where to look
 //!
@@ -26,7 +70,7 @@
 //! | the attribute, its options and its companion | [`fleche`] |
 //! | opening stores, counting, querying, evicting | [`Cache`] |
 //! | which cache a call uses | [`Cache::enter`], [`set_default_cache`], [`config::ConfigFile`], [`active_cache`] |
-//! | going parallel | [`wrap_executor`], [`ExecutorExt`], [`Bound`], [`Job`], [`job::as_completed`], [`job::join_all`] |
+//! | running calls in parallel | [`wrap_executor`], [`ExecutorExt`], [`Bound`], [`Job`], [`job::as_completed`], [`job::join_all`] |
 //! | functions and calls as text, for other processes | [`Bound`], [`BoundCall`], [`Bound::restore`] |
 //! | thread pools of other libraries | [`Cache::install`] |
 //! | `async fn`, and futures that carry their cache | [`fleche`](macro@fleche#jobs-and-async-fn), [`FutureExt::in_cache`] |
@@ -40,40 +84,21 @@
 //! | tests of programs that use memoized functions | [`testing`] |
 //! | writing a backend | [`ValueStore`], [`CallStore`], [`register_backend!`] |
 //!
-//! # Environment variables
-//!
-//! | variable | meaning |
-//! |---|---|
-//! | `FLECHE=off` | every call runs its body; nothing is looked up and nothing is recorded |
-//! | `FLECHE=readonly` | hits are served; nothing is recorded, claimed or evicted |
-//! | `FLECHE=refresh` | every call computes once per run and replaces its record; after that it is a hit. A record counts if it was written on this host since the run began; a run includes its worker processes |
-//! | `FLECHE_CONFIG=/path/to/fleche.toml` | the one [configuration file](config::ConfigFile) to read |
-//! | `FLECHE_LOG=off`, `error` | which messages are printed to standard error if no `tracing` subscriber is installed; if unset, both warnings and errors |
-//!
-//! `FLECHE` applies to calls of memoized functions in the whole process and in its workers, whichever cache the program
-//! enters. It does not apply to operations that the program calls on a [`Cache`] itself, except that `readonly` refuses
-//! writes there too.
-//!
-//! # Events about calls
-//!
-//! Each lookup emits an event of [`tracing`](https://docs.rs/tracing), with the target `fleche_core::calls`. If no
-//! subscriber listens to its level, an event costs one load from memory.
-//!
-//! | message | level | fields besides `function` and `key` |
-//! |---|---|---|
-//! | `hit` | `DEBUG` | `from`: `thread-local tier`, `shared tier`, `store`, or `another call` if this one waited for it |
-//! | `miss` | `DEBUG` | `reason`: `not recorded`, `recorded by other code`, `recorded without fields of the result`, `recorded with another type of result`, `rerun` |
-//! | `skip`: the call is not recorded | `DEBUG` | `reason`: the [`SkipReason`] as text; no `key` if there is none |
-//! | `waiting for the same call in this process` | `DEBUG` | `process`; `age`: how long it has run |
-//! | `waiting for the same call in another process` | `INFO` | `host`, `process`, `age` of the process that computes it |
-//! | `the wait has lasted too long`: the call computes too | `DEBUG` | |
-//!
-//! `function` is the full name, `key` the call's key in the store, as `f::key(…)` returns it. With `tracing-subscriber`
-//! and its `EnvFilter`, `RUST_LOG=fleche_core::calls=debug` shows these events. Calls under [`Cache::void`] emit none.
-//! Warnings and errors have the target of the module that emits them; without a subscriber they are printed to standard
-//! error.
-//!
-//! A program depends on this crate and on one store crate, plus `fleche-exec` to go parallel.
+#![doc = include_str!("../docs/environment.md")]
+#![doc = include_str!("../docs/events.md")]
+
+#[cfg(doc)]
+pub mod _cookbook;
+/// Frequently asked questions: causes and cures, by symptom.
+///
+#[cfg(doc)]
+#[doc = include_str!("../docs/faq.md")]
+pub mod _faq {}
+/// A tutorial: from an ordinary function to a memoized, persisted, parallel sweep.
+///
+#[cfg(doc)]
+#[doc = include_str!("../docs/tutorial.md")]
+pub mod _tutorial {}
 
 mod argument;
 pub mod bound;
@@ -162,8 +187,3 @@ pub mod __private;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
-
-/// The examples of the troubleshooting guide, compiled and run as doctests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/troubleshooting.md")]
-struct Troubleshooting;
