@@ -1,21 +1,6 @@
 //! Stores in memory: the fastest ones. They are dropped with their last handle and not shared between processes.
 //!
-//! [`MemoryValues`] stores values, [`MemoryCalls`] stores records. Choose them for tests, for a single long-running
-//! process, or if results are only worth keeping while a program runs. `fleche-store-file` also keeps them for the next
-//! run.
-//!
-//! ```
-//! use fleche_core::{Digest, ValueStore};
-//! use fleche_store_memory::MemoryValues;
-//!
-//! let values = MemoryValues::new();
-//! let id = Digest::of(b"a value");
-//! values.put(&id, b"a value")?;
-//! assert_eq!(values.get(&id)?.as_deref(), Some(&b"a value"[..]));
-//!
-//! // In the same process, the configuration of a store opens the store itself.
-//! # Ok::<(), fleche_core::Error>(())
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod calls;
 mod compact;
