@@ -1,0 +1,5 @@
+//! The program `sweep`; see `sweep --help`.
+
+fn main() -> std::process::ExitCode {
+    solver::sweep::main()
+}
