@@ -2,7 +2,7 @@
 
 mod backing_file;
 mod config;
-mod forward;
+pub mod kit;
 mod open_stores;
 pub mod portable_path;
 pub(crate) mod query;
@@ -55,6 +55,19 @@ pub fn age_since(put: SystemTime) -> Duration {
 pub fn whole(id: &Digest, bytes: Bytes) -> Result<Bytes, String> {
     let found = Digest::of(&bytes);
     if found == *id { Ok(bytes) } else { Err(format!("its {} bytes have the digest {found}", bytes.len())) }
+}
+
+/// Returns the records of these calls that match the query, for [`CallStore::find`]. Calls without a record are skipped;
+/// damaged records are errors among the items.
+pub fn matching_records<'a, S: CallStore + ?Sized>(
+    store: &'a S,
+    keys: Entries<'a, CallKey>,
+    query: &'a Query,
+) -> Entries<'a, (CallKey, Record)> {
+    Box::new(keys.filter_map(move |key| {
+        let found = key.and_then(|key| Ok(store.get(&key)?.map(|record| (key, record))));
+        found.transpose().filter(|found| found.as_ref().map_or(true, |(_, record)| query.matches(record)))
+    }))
 }
 
 /// A store of encoded values, each under the digest of its bytes.
@@ -165,11 +178,7 @@ pub trait CallStore: Debug + Send + Sync {
     /// Returns the records that match the query, in any order. The default reads every record; damaged records are
     /// errors among the items.
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
-        let records = self.keys(&DigestPrefix::all())?.filter_map(move |key| {
-            let found = key.and_then(|key| Ok(self.get(&key)?.map(|record| (key, record))));
-            found.transpose().filter(|found| found.as_ref().map_or(true, |(_, record)| query.matches(record)))
-        });
-        Ok(Box::new(records))
+        Ok(matching_records(self, self.keys(&DigestPrefix::all())?, query))
     }
 
     /// Requests the claim of the call, among all processes that share the store. Returns at once. The default leaves

@@ -4,16 +4,15 @@ use std::{
     io::{self, Read, Write},
     path::Path,
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    digest::{Digest, DigestPrefix},
+    digest::Digest,
     error::{Error, Result},
-    store::{Check, Entries, Reach, ValueStore, ValueStoreConfig},
+    store::{Check, Reach, ValueStore, ValueStoreConfig, kit},
 };
 
 /// A layer that compresses each value into one [Zstandard](https://www.rfc-editor.org/rfc/rfc8878) frame in another
@@ -99,7 +98,13 @@ fn digest_of(form: &[u8]) -> io::Result<Digest> {
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-impl<S: ValueStore> ValueStore for Compressed<S> {
+impl<S: ValueStore> kit::ValueStoreWrapper for Compressed<S> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.store
+    }
+
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
         self.store.read(id, &|form| check(unpacked(id, form)?))
     }
@@ -109,38 +114,6 @@ impl<S: ValueStore> ValueStore for Compressed<S> {
         frame.include_checksum(true).map_err(failed)?;
         frame.write_all(encoded).map_err(failed)?;
         self.store.put(id, &frame.finish().map_err(failed)?)
-    }
-
-    fn contains(&self, id: &Digest) -> Result<bool> {
-        self.store.contains(id)
-    }
-
-    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        self.store.age(id)
-    }
-
-    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        self.store.remove(id, older_than)
-    }
-
-    fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
-        self.store.remove_all(ids, older_than)
-    }
-
-    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        self.store.ids(prefix)
-    }
-
-    fn sync(&self, id: &Digest) -> Result<()> {
-        self.store.sync(id)
-    }
-
-    fn may_block(&self) -> bool {
-        self.store.may_block()
-    }
-
-    fn keeps_nothing(&self) -> bool {
-        self.store.keeps_nothing()
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {

@@ -2,15 +2,14 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call::{CallKey, Record, RecordSummary},
-    claim::{Claim, ClaimHolder},
-    digest::{Digest, DigestPrefix},
+    call::{CallKey, Record},
+    claim::Claim,
+    digest::Digest,
     error::{Error, Result},
-    store::{CallStore, CallStoreConfig, Check, Entries, Reach, ValueStore, ValueStoreConfig, query::Query},
+    store::{CallStore, CallStoreConfig, Reach, ValueStore, ValueStoreConfig, kit},
 };
 
 /// Makes another store read-only: it serves the entries, and refuses `put` and `remove`.
@@ -47,70 +46,44 @@ fn read_only_refusal(operation: &'static str) -> Error {
     refused("read only", operation)
 }
 
-impl<S: ValueStore> ValueStore for ReadOnly<S> {
-    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.0.read(id, check)
-    }
-    fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        self.0.get(id)
+impl<S: ValueStore> kit::ValueStoreWrapper for ReadOnly<S> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.0
     }
     fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
         Err(read_only_refusal("store values"))
-    }
-    fn contains(&self, id: &Digest) -> Result<bool> {
-        self.0.contains(id)
-    }
-    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        self.0.age(id)
     }
     fn remove(&self, id: &Digest, _: Option<Duration>) -> Result<bool> {
         // Removing an absent entry changes nothing.
         if self.0.contains(id)? { Err(read_only_refusal("remove values")) } else { Ok(false) }
     }
-    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        self.0.ids(prefix)
+    fn remove_all(&self, ids: &[Digest], _: Option<Duration>) -> Result<u64> {
+        ids.iter().try_for_each(|id| ValueStore::remove(self, id, None).map(drop)).map(|()| 0)
     }
-    fn may_block(&self) -> bool {
-        self.0.may_block()
-    }
-    fn keeps_nothing(&self) -> bool {
-        self.0.keeps_nothing()
+    fn sync(&self, _: &Digest) -> Result<()> {
+        Ok(())
     }
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(ReadOnlyConfig { store: self.0.config() })
     }
 }
 
-impl<S: CallStore> CallStore for ReadOnly<S> {
-    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.0.get(key)
-    }
-    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
-        self.0.summary(key)
+impl<S: CallStore> kit::CallStoreWrapper for ReadOnly<S> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.0
     }
     fn put(&self, _: &CallKey, _: &Record) -> Result<()> {
         Err(read_only_refusal("store records"))
     }
-    fn contains(&self, key: &CallKey) -> Result<bool> {
-        self.0.contains(key)
-    }
-    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        self.0.keys(prefix)
-    }
     fn remove(&self, key: &CallKey, _: Option<&Record>) -> Result<bool> {
         if self.0.contains(key)? { Err(read_only_refusal("remove records")) } else { Ok(false) }
     }
-    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
-        self.0.find(query)
-    }
     fn claim(&self, _: &CallKey) -> Result<Claim> {
         Ok(Claim::WithinProcess)
-    }
-    fn is_exclusive(&self) -> bool {
-        self.0.is_exclusive()
-    }
-    fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
-        self.0.claim_holder(key)
     }
     /// Returns the same identity for all read-only handles of one store. It differs from that of the store, because a
     /// caller that records its results must not share those of a caller that does not.
@@ -118,11 +91,8 @@ impl<S: CallStore> CallStore for ReadOnly<S> {
         // The lowest bit is free, because identities are addresses of aligned values.
         self.0.identity() | 1
     }
-    fn keeps_nothing(&self) -> bool {
-        self.0.keeps_nothing()
-    }
-    fn may_block(&self) -> bool {
-        self.0.may_block()
+    fn sync(&self, _: &CallKey) -> Result<()> {
+        Ok(())
     }
     fn config(&self) -> Box<dyn CallStoreConfig> {
         Box::new(ReadOnlyConfig { store: self.0.config() })

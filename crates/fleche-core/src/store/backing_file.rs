@@ -99,16 +99,21 @@ fn reference(path: &Path) -> std::io::Result<File> {
     File::options().read(true).custom_flags(nix::libc::O_PATH).open(path)
 }
 
-/// A store in one file that may be removed or replaced while the store is open.
+/// A store in one file that may be removed or replaced while the store is open. A store without a file, such as one in
+/// memory or on a server, implements no method.
 pub trait FileBacked: Sized {
-    /// Returns the file, or `None` for a store that has none, such as one on a server.
-    fn backing_file(&self) -> Option<&BackingFile<Self>>;
+    /// Returns the file. The default has none.
+    fn backing_file(&self) -> Option<&BackingFile<Self>> {
+        None
+    }
 
-    /// Opens the store at the path again, creating what is missing.
+    /// Opens the store at the path again, creating what is missing. Called only if there is a file. The default refuses.
     ///
     /// # Errors
     /// Fails with the errors of opening the store.
-    fn open_again(&self) -> Result<Arc<Self>>;
+    fn open_again(&self) -> Result<Arc<Self>> {
+        Err(Error::Refused { store: "a store without a file".to_owned(), operation: "open its file again" })
+    }
 
     /// Returns the store that now serves the path: this one, or its successor.
     fn current(self: &Arc<Self>) -> &Arc<Self> {
