@@ -1,16 +1,14 @@
 //! `SledCalls`: records in a sled database, keyed by call, and their index by function.
 
-use std::{borrow::Cow, fmt, path::Path, sync::Arc};
+use std::{borrow::Cow, path::Path};
 
 use fleche_core::{
-    CallKey, CallStore, Digest, DigestPrefix, Query, Record, Result, ValueRef,
-    call::{Argument, INLINE_LIMIT, RecordSummary},
-    spi::fork::ProcessLocal,
-    store::ensure_not_forked,
-    store::{CallStoreConfig, Entries, FileBacked as _},
+    CallKey, CallStore, Digest, Query, Record, Result, ValueRef,
+    call::{Argument, INLINE_LIMIT},
+    store::kit::{self, KeyValueStore},
 };
 
-use crate::{SledCallsConfig, database::Database, error::later_format};
+use crate::{SledCallsConfig, database::Database};
 
 /// A [`CallStore`] in a sled database. A clone is another handle to the same store.
 ///
@@ -19,8 +17,8 @@ use crate::{SledCallsConfig, database::Database, error::later_format};
 ///
 /// A record of a later major format, written by a newer version of fleche, is left in place: `get` returns `None`,
 /// `contains` returns `true`, `remove` removes nothing, and `put` refuses to replace it.
-#[derive(Clone)]
-pub struct SledCalls(ProcessLocal<Arc<Database>>);
+#[derive(Clone, Debug)]
+pub struct SledCalls(KeyValueStore<Database>);
 
 impl SledCalls {
     /// Opens the store in this directory, creating the directory if it is missing.
@@ -38,128 +36,24 @@ impl SledCalls {
     /// # Errors
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &SledCallsConfig) -> Result<Self> {
-        Ok(Self(ProcessLocal::new(Database::open(&config.path)?)))
-    }
-
-    /// Returns the database.
-    ///
-    /// # Errors
-    /// Fails in a forked child process, which must not use the database.
-    fn database(&self) -> Result<&Arc<Database>> {
-        ensure_not_forked(|| format!("the sled store `{}`", self.path().display()))?;
-        Ok(&self.0)
+        Ok(Self(KeyValueStore::new(Database::open(&config.path)?)))
     }
 
     /// Returns the directory as an absolute path, as it was named when it was first opened.
     pub fn path(&self) -> &Path {
-        &self.0.path
-    }
-
-    fn matching_record(&self, query: &Query, key: CallKey) -> Option<Result<(CallKey, Record)>> {
-        let database = self.0.current();
-        match database.record(&key, Record::from_bytes) {
-            Ok(Some(record)) if query.matches(&record) => Some(Ok((key, record))),
-            Ok(_) => None,
-            Err(error) => Some(Err(error)),
-        }
+        &self.0.handle().opened().path
     }
 }
 
-impl CallStore for SledCalls {
-    fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        let database = self.database()?.current();
-        database.record(key, Record::from_bytes)
-    }
+impl kit::CallStoreWrapper for SledCalls {
+    type Inner = dyn CallStore;
 
-    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
-        let database = self.database()?.current();
-        database.record(key, Record::summary_from_bytes)
-    }
-
-    fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let database = self.database()?.writable()?;
-        let bytes = record.to_bytes(key)?;
-        database.check_size(bytes.len())?;
-        let put = database.change(key.digest(), || {
-            let there = database.records.get(key.digest().as_bytes())?;
-            if there.is_some_and(|there| matches!(Record::from_bytes(key, &there), Ok(None))) {
-                return Ok(false);
-            }
-            // The row comes first: a kill between the two writes leaves a row without a record, which `find` skips.
-            database.calls.insert(row_key(&record.function.name, key), fingerprints(record))?;
-            database.records.insert(key.digest().as_bytes(), bytes)?;
-            Ok(true)
-        })?;
-        if put { Ok(()) } else { Err(later_format(self.path(), key)) }
-    }
-
-    fn contains(&self, key: &CallKey) -> Result<bool> {
-        let database = self.database()?.current();
-        database.run(|| database.records.contains_key(key.digest().as_bytes()))
-    }
-
-    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        let database = self.database()?.current();
-        Ok(Box::new(database.digests(&database.records, prefix)?.map(|digest| digest.map(CallKey::from))))
-    }
-
-    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        let database = self.database()?.writable()?;
-        database.change(key.digest(), || {
-            let Some(there) = database.records.get(key.digest().as_bytes())? else { return Ok(false) };
-            let record = match Record::from_bytes(key, &there) {
-                Ok(Some(record)) if only.is_none_or(|only| record == *only) => Some(record),
-                Err(_) if only.is_none() => None,
-                _ => return Ok(false),
-            };
-            database.records.remove(key.digest().as_bytes())?;
-            if let Some(record) = record {
-                database.calls.remove(row_key(&record.function.name, key))?;
-            }
-            Ok(true)
-        })
-    }
-
-    fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
-        let database = self.database()?.current();
-        let Some(function) = query.function_name() else {
-            let keys = self.keys(&DigestPrefix::all())?;
-            return Ok(Box::new(keys.filter_map(|key| match key {
-                Ok(key) => self.matching_record(query, key),
-                Err(error) => Some(Err(error)),
-            })));
-        };
-        let mut rows = database.calls.scan_prefix(row_prefix(function));
-        let next = move || database.run(|| rows.next().transpose()).transpose();
-        Ok(Box::new(std::iter::from_fn(next).filter_map(move |row| match row {
-            Ok((row, fingerprints)) if may_match(query, &fingerprints) => self.matching_record(query, call_of(&row)?),
-            Ok(_) => None,
-            Err(error) => Some(Err(error)),
-        })))
+    fn inner(&self) -> &Self::Inner {
+        &self.0
     }
 
     fn is_exclusive(&self) -> bool {
         true
-    }
-
-    fn identity(&self) -> usize {
-        Arc::as_ptr(self.0.current()).addr()
-    }
-
-    fn sync(&self, _key: &CallKey) -> Result<()> {
-        self.database()?.current().sync()?;
-        // Entries that were written to a directory that has been removed are lost.
-        self.database()?.writable().map(drop)
-    }
-
-    fn config(&self) -> Box<dyn CallStoreConfig> {
-        Box::new(SledCallsConfig::new(self.path()))
-    }
-}
-
-impl fmt::Debug for SledCalls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledCalls").field("path", &self.path()).finish()
     }
 }
 
@@ -168,31 +62,31 @@ const MAX_ARGUMENTS: usize = 16;
 const FINGERPRINT_LEN: usize = 4;
 
 /// Returns the key of a record's row.
-fn row_key(function: &str, key: &CallKey) -> [u8; 40] {
+pub(crate) fn row_key(function: &str, call: &Digest) -> [u8; 40] {
     let mut row = [0; 40];
     row[..8].copy_from_slice(&row_prefix(function));
-    row[8..].copy_from_slice(key.digest().as_bytes());
+    row[8..].copy_from_slice(call.as_bytes());
     row
 }
 
 /// Returns the prefix of the row keys of this function.
-fn row_prefix(function: &str) -> [u8; 8] {
+pub(crate) fn row_prefix(function: &str) -> [u8; 8] {
     first_bytes(Digest::of(function.as_bytes()))
 }
 
 /// Returns the key of the call that a row describes, or `None` if the row is damaged.
-fn call_of(row_key: &[u8]) -> Option<CallKey> {
+pub(crate) fn call_of(row_key: &[u8]) -> Option<CallKey> {
     row_key.get(8..)?.first_chunk().map(|key| Digest::from_bytes(*key).into())
 }
 
 /// Returns the content of a record's row: a fingerprint for each argument, or a single byte if there are too many.
-fn fingerprints(record: &Record) -> Vec<u8> {
+pub(crate) fn fingerprints(record: &Record) -> Vec<u8> {
     let arguments = &record.arguments;
     if arguments.len() > MAX_ARGUMENTS { vec![0] } else { arguments.iter().flat_map(fingerprint).collect() }
 }
 
 /// Returns whether the record of a row with these fingerprints may match the query: no argument's fingerprint is missing.
-fn may_match(query: &Query, fingerprints: &[u8]) -> bool {
+pub(crate) fn may_match(query: &Query, fingerprints: &[u8]) -> bool {
     let (fingerprints, rest) = fingerprints.as_chunks::<FINGERPRINT_LEN>();
     !rest.is_empty() || query.arguments().iter().all(|wanted| fingerprints.contains(&fingerprint(wanted)))
 }

@@ -1,5 +1,4 @@
-//! `Database`: an open directory, which all its handles share, and the quarantine of damaged entries: they are moved to the
-//! tree `damaged`, where users can inspect them and no lookup finds them.
+//! `Database`: an open directory, which all its handles share.
 
 use std::{
     fs::{self, File},
@@ -11,17 +10,18 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use fleche_core::{
-    CallKey, Digest, DigestPrefix, Error, Result,
-    spi::{LockResultExt, written_file},
-    store::{BackingFile, Check, FileBacked, OpenPlaceGuard, OpenStores, Place},
+    Digest, Error, Result,
+    store::kit::{
+        BackingFile, FileBacked, LockResultExt as _, OpenDatabase, OpenPlaceGuard, OpenStores, Place, StoreName, log,
+        written_file,
+    },
 };
-use sled::{Db, Tree};
+use sled::Db;
 
 use crate::{
     engine::{Engine, is_unclosed},
-    error::{backend, blocked, catch_panic, damaged, failed, foreign, is_locked, opening, read_only, unclosed},
+    error::{blocked, catch_panic, failed, is_locked, opening, read_only, unclosed},
 };
 
 /// An open directory. Dropping it writes everything to disk and closes it.
@@ -31,6 +31,7 @@ use crate::{
 pub(crate) struct Database {
     /// The absolute path under which the directory was first opened.
     pub(crate) path: PathBuf,
+    name: StoreName,
     /// The engine; `None` only while the database is dropped.
     engine: Option<Engine>,
     /// The handle through which sled reports an error of its own threads.
@@ -61,13 +62,13 @@ impl Database {
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
         let (path, place) = Place::of_directory(path)?;
         OPEN.get_or_open(place.clone(), || {
+            let name = StoreName::new("sled database", path.display());
             // Another thread may have dropped the last handle and not have finished closing the directory.
             let guard = DirectoryGuard::take(place, path.join("db"));
             if !path.join("conf").exists() && fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
-                return Err(foreign(
-                    &path,
-                    "there is something else in this directory: give the store a directory of its own",
-                ));
+                return Err(
+                    name.config("there is something else in this directory: give the store a directory of its own")
+                );
             }
             for name in ["conf", "db"] {
                 written_file::check_beside(&path.join(name)).map_err(Error::io("open the sled database", &path))?;
@@ -75,15 +76,15 @@ impl Database {
             if let Some(part) =
                 [path.clone(), path.join("db"), path.join("conf")].iter().find(|part| !may_write_to(part))
             {
-                return Err(read_only(&path, part));
+                return Err(read_only(&name, part));
             }
             let config = sled::Config::new().path(&path).flush_every_ms(Some(FLUSH_EVERY)).cache_capacity(CACHE);
             let sled = catch_panic(|| config.open()).map_err(|error| match error {
-                sled::Error::Io(error) if is_locked(&error) && is_unclosed(&guard.place) => unclosed(&path),
-                error => opening(&path, error),
+                sled::Error::Io(error) if is_locked(&error) && is_unclosed(&guard.place) => unclosed(&name),
+                error => opening(&name, &path, error),
             })?;
-            check_format(&path, &sled)?;
-            let tree = |name: &str| catch_panic(|| sled.open_tree(name)).map_err(|error| opening(&path, error));
+            check_format(&name, &path, &sled)?;
+            let tree = |tree: &str| catch_panic(|| sled.open_tree(tree)).map_err(|error| opening(&name, &path, error));
             let file = BackingFile::new(path.join("db"))?;
             let engine = Engine {
                 values: tree("values")?,
@@ -100,6 +101,7 @@ impl Database {
                 locks: [const { Mutex::new(()) }; LOCKS],
                 file,
                 guard,
+                name,
                 path,
             })
         })
@@ -111,9 +113,9 @@ impl Database {
         if let Some(failure) = self.failure.get()
             && self.config.global_error().is_ok()
         {
-            return Err(failed(&self.path, failure));
+            return Err(failed(&self.name, failure));
         }
-        catch_panic(run).map_err(|error| backend(&self.path, &error))
+        catch_panic(run).map_err(|error| self.name.backend()(error.to_string()))
     }
 
     /// Fails if an entry of this length may alone exceed the limit on the size of files. sled writes large entries to files of
@@ -126,7 +128,7 @@ impl Database {
     pub(crate) fn change<T>(&self, digest: &Digest, run: impl FnOnce() -> sled::Result<T>) -> Result<T> {
         let _lock = self.lock(digest);
         if let Some(failure) = self.failure() {
-            return Err(failed(&self.path, failure));
+            return Err(failed(&self.name, failure));
         }
         catch_panic(run).map_err(|error| {
             match &error {
@@ -135,7 +137,7 @@ impl Database {
                 sled::Error::Io(_) => self.record_failure(&error),
                 _ => {}
             }
-            backend(&self.path, &error)
+            self.name.backend()(error.to_string())
         })
     }
 
@@ -143,7 +145,7 @@ impl Database {
     fn record_failure(&self, error: &sled::Error) {
         let why = error.to_string();
         if self.failure.set(why.clone()).is_ok() {
-            fleche_core::spi::log::warn!("{}", failed(&self.path, &why));
+            log::warn!("{}", failed(&self.name, &why));
         }
     }
 
@@ -165,36 +167,20 @@ impl Database {
     /// Returns once all earlier writes are on disk.
     pub(crate) fn sync(&self) -> Result<()> {
         if let Some(failure) = self.failure() {
-            return Err(failed(&self.path, failure));
+            return Err(failed(&self.name, failure));
         }
         let flushed =
             self.flush(|| self.failure().is_some()).map_err(Error::io("start a thread to write", &self.path))?;
         match flushed {
             Some(flushed) => flushed.map_err(|error| {
                 self.record_failure(&error);
-                backend(&self.path, &error)
+                self.name.backend()(error.to_string())
             }),
             None => Err(match self.failure() {
-                Some(failure) => failed(&self.path, failure),
-                None => blocked(&self.path),
+                Some(failure) => failed(&self.name, failure),
+                None => blocked(&self.name),
             }),
         }
-    }
-
-    /// Returns the digests with this prefix in this tree. sled's iterators do not block writers.
-    pub(crate) fn digests(
-        &self,
-        tree: &Tree,
-        prefix: &DigestPrefix,
-    ) -> Result<impl Iterator<Item = Result<Digest>> + Send + use<'_>> {
-        let first: Digest = format!("{:0<64}", prefix.as_str()).parse()?;
-        let last: Digest = format!("{:f<64}", prefix.as_str()).parse()?;
-        let mut entries = tree.range(*first.as_bytes()..=*last.as_bytes());
-        let next = move || self.run(|| entries.next().transpose()).transpose();
-        Ok(std::iter::from_fn(next).filter_map(|entry| {
-            let digest = entry.map(|(key, _)| Some(Digest::from_bytes(*key.first_chunk()?)));
-            digest.transpose()
-        }))
     }
 }
 
@@ -213,7 +199,7 @@ impl Drop for Database {
         if !is_closed {
             self.guard.is_closed = false;
             if self.failure.get().is_none() {
-                fleche_core::spi::log::warn!("the last entries may be lost: {}", blocked(&self.path));
+                log::warn!("the last entries may be lost: {}", blocked(&self.name));
             }
         }
     }
@@ -222,6 +208,12 @@ impl Drop for Database {
 /// Returns whether this user may write to the file or directory. If it is missing, sled creates it or reports why not.
 fn may_write_to(path: &Path) -> bool {
     written_file::may_write(path) || !path.exists()
+}
+
+impl OpenDatabase for Database {
+    fn name(&self) -> &StoreName {
+        &self.name
+    }
 }
 
 impl FileBacked for Database {
@@ -235,7 +227,7 @@ impl FileBacked for Database {
 }
 
 /// Marks a new database as fleche's, and refuses databases of other programs and later formats.
-fn check_format(path: &Path, sled: &Db) -> Result<()> {
+fn check_format(name: &StoreName, path: &Path, sled: &Db) -> Result<()> {
     let run = catch_panic(|| {
         let names = sled.tree_names();
         let is_own = names.iter().any(|name| **name == *b"fleche");
@@ -252,7 +244,7 @@ fn check_format(path: &Path, sled: &Db) -> Result<()> {
             None => marker.insert(FORMAT.0, &FORMAT.1.to_be_bytes()).map(|_| Ok(())),
         }
     });
-    run.map_err(|error| opening(path, error))?.map_err(|why| foreign(path, why))
+    run.map_err(|error| opening(name, path, error))?.map_err(|why| name.config(why))
 }
 
 /// The exclusive right within this process to open a directory.
@@ -293,79 +285,5 @@ impl Drop for DirectoryGuard {
                 thread::park_timeout(CHECK_INTERVAL);
             }
         }
-    }
-}
-
-/// The number of times that an entry is read if it seems damaged and other writers keep replacing it.
-const MAX_READS: usize = 3;
-/// The maximum number of quarantined entries. Entries of more than `MAX_DAMAGED_LEN` bytes are dropped instead.
-const MAX_DAMAGED: usize = 64;
-const MAX_DAMAGED_LEN: usize = 1 << 24;
-
-impl Database {
-    /// Returns the result of the check on the value's bytes, which are not copied, or `None` if there is no entry.
-    pub(crate) fn value(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.verified(&self.values, id, "value", |bytes| check(bytes.clone()))
-    }
-
-    /// Returns the decoded record, or `None` if there is none or it has a later format.
-    pub(crate) fn record<T>(
-        &self,
-        key: &CallKey,
-        decode: fn(&CallKey, &[u8]) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let verify = |bytes: &Bytes| decode(key, bytes).map_err(reason);
-        Ok(self.verified(&self.records, key.digest(), "record of call", verify)?.flatten())
-    }
-
-    fn verified<T>(
-        &self,
-        tree: &Tree,
-        digest: &Digest,
-        what: &str,
-        verify: impl Fn(&Bytes) -> Result<T, String>,
-    ) -> Result<Option<T>> {
-        for _ in 0..MAX_READS {
-            let Some(found) = self.run(|| tree.get(digest.as_bytes()))? else { return Ok(None) };
-            let bytes = Bytes::from_owner(found);
-            match verify(&bytes) {
-                Ok(content) => return Ok(Some(content)),
-                Err(why) => self.quarantine(tree, digest, what, &bytes, &why)?,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Moves damaged bytes to the quarantine. Does nothing if they have been replaced since.
-    ///
-    /// # Errors
-    /// Fails with [`Error::Damaged`] if they were still there, whether or not they could be moved.
-    fn quarantine(&self, tree: &Tree, digest: &Digest, what: &str, bytes: &Bytes, why: &str) -> Result<()> {
-        let tag = what.as_bytes()[0];
-        let moved = self.change(digest, || {
-            if tree.get(digest.as_bytes())?.is_none_or(|there| there != **bytes) {
-                return Ok(false);
-            }
-            if bytes.len() <= MAX_DAMAGED_LEN {
-                let content = [&[tag], &digest.as_bytes()[..], bytes].concat();
-                self.damaged.insert(self.sled.generate_id()?.to_be_bytes(), content)?;
-                while self.damaged.len() > MAX_DAMAGED && self.damaged.pop_min()?.is_some() {}
-            }
-            tree.remove(digest.as_bytes())?;
-            Ok(true)
-        });
-        let fate = match moved {
-            Ok(false) => return Ok(()),
-            Ok(true) => "it was moved to the tree `damaged`".to_owned(),
-            Err(error) => format!("it stays in place, since it cannot be moved: {error}"),
-        };
-        Err(damaged(&self.path, &format!("{what} {digest}"), why, &fate))
-    }
-}
-
-fn reason(error: Error) -> String {
-    match error {
-        Error::Damaged { why, .. } => why,
-        other => other.to_string(),
     }
 }

@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{
-    spi::{LockResultExt, thread_spawner},
-    store::Place,
-};
+use fleche_core::store::kit::{LockResultExt as _, Place, spawn};
 use sled::{Db, Tree};
 
 /// sled's handles to an open directory. Dropping the last one writes everything to disk and closes the directory.
@@ -76,7 +73,7 @@ fn on_another_thread<T: Send + 'static>(
     has_failed: impl Fn() -> bool,
 ) -> io::Result<Option<T>> {
     let (sender, result) = mpsc::channel();
-    thread_spawner::spawn("fleche-sled", move || sender.send(run()))?;
+    spawn("fleche-sled", move || sender.send(run()))?;
     let started = Instant::now();
     loop {
         match result.recv_timeout(CHECK_INTERVAL) {

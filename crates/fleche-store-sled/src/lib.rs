@@ -7,6 +7,7 @@ mod config;
 mod database;
 mod engine;
 mod error;
+mod key_value;
 mod values;
 
 pub use calls::SledCalls;
