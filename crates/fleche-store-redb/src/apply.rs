@@ -1,6 +1,9 @@
 //! Applies changes to values, records and the index of records in a transaction.
 
-use fleche_core::{CallKey, Digest, Record};
+use fleche_core::{
+    CallKey, Digest, Record,
+    store::kit::{Entry, Kind, MAX_QUARANTINED, quarantined},
+};
 use redb::{ReadOnlyTable, ReadableTable as _};
 
 use crate::{
@@ -9,16 +12,9 @@ use crate::{
 };
 
 /// The change of one entry.
-pub(crate) enum Entry<'a> {
+pub(crate) enum EntryChange<'a> {
     Value(&'a Digest, &'a Change<PutValue>),
     Record(&'a CallKey, &'a Change<PutRecord>),
-}
-
-/// The kind of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Value,
-    Record,
 }
 
 /// An operation that the calling thread commits in a transaction of its own.
@@ -26,10 +22,10 @@ pub(crate) enum Direct<'a> {
     /// Stores a value that is too large to be copied, or resets its age.
     PutValue { id: &'a Digest, bytes: &'a [u8], put: u64 },
     /// Moves these bytes to the quarantine, if they are still stored.
-    Quarantine { kind: Kind, digest: &'a Digest, bytes: &'a [u8] },
+    Quarantine { entry: Entry, bytes: &'a [u8] },
 }
 
-impl Entry<'_> {
+impl EntryChange<'_> {
     pub(crate) fn apply(&self, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
         match self {
             Self::Value(id, Change::Put(value)) => put_value(tables.values()?, id, &value.bytes, value.put),
@@ -70,7 +66,7 @@ impl Direct<'_> {
     pub(crate) fn apply(&self, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
         match self {
             Self::PutValue { id, bytes, put } => put_value(tables.values()?, id, bytes, *put).map(|()| true),
-            Self::Quarantine { kind, digest, bytes } => quarantine(tables, *kind, digest, bytes),
+            Self::Quarantine { entry, bytes } => quarantine(tables, *entry, bytes),
         }
     }
 
@@ -128,14 +124,11 @@ fn rows_of(key: &CallKey, bytes: &[u8]) -> Vec<RowKey> {
     }
 }
 
-/// The maximum number of quarantined entries. Entries of more than `MAX_DAMAGED_LEN` bytes are dropped instead.
-const MAX_DAMAGED: u64 = 64;
-const MAX_DAMAGED_LEN: usize = 1 << 24;
-
-fn quarantine(tables: &mut Tables<'_>, kind: Kind, digest: &Digest, bytes: &[u8]) -> Result<bool, redb::Error> {
-    let (tag, is_stored) = match kind {
-        Kind::Value => (b'v', is_stored(&tables.values()?.values, digest, bytes)?),
-        Kind::Record => (b'r', is_stored(&tables.records()?.records, digest, bytes)?),
+fn quarantine(tables: &mut Tables<'_>, entry: Entry, bytes: &[u8]) -> Result<bool, redb::Error> {
+    let Entry { kind, digest } = &entry;
+    let is_stored = match kind {
+        Kind::Value => is_stored(&tables.values()?.values, digest, bytes)?,
+        Kind::Record => is_stored(&tables.records()?.records, digest, bytes)?,
     };
     if !is_stored {
         return Ok(false);
@@ -144,12 +137,12 @@ fn quarantine(tables: &mut Tables<'_>, kind: Kind, digest: &Digest, bytes: &[u8]
         Kind::Value => remove_value(tables.values()?, digest)?,
         Kind::Record => drop(tables.records()?.records.remove(digest.as_bytes())?),
     }
-    if bytes.len() <= MAX_DAMAGED_LEN {
+    if let Some(kept) = quarantined(entry, bytes) {
         let mut damaged = tables.damaged()?;
         let last = damaged.last()?.map(|(number, _)| number.value());
         let number = last.map_or(0, |last| last.saturating_add(1));
-        damaged.insert(number, &*[&[tag], &digest.as_bytes()[..], bytes].concat())?;
-        damaged.retain_in(..number.saturating_sub(MAX_DAMAGED - 1), |_, _| false)?;
+        damaged.insert(number, &*kept)?;
+        damaged.retain_in(..number.saturating_sub(MAX_QUARANTINED as u64 - 1), |_, _| false)?;
     }
     Ok(true)
 }

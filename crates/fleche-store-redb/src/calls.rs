@@ -1,18 +1,18 @@
 //! `RedbCalls`: records in a redb database, keyed by call.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::path::Path;
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
     call::RecordSummary,
-    spi::fork::ProcessLocal,
-    store::ensure_not_forked,
-    store::{CallStoreConfig, Entries, FileBacked as _},
+    store::{
+        CallStoreConfig, Entries,
+        kit::{Entry, FileBacked as _, Handle, matching_records},
+    },
 };
 
 use crate::{
     CommitStats, RedbCallsConfig,
-    apply::Kind,
     database::Database,
     pending::{Change, State},
     tables::Durability,
@@ -25,9 +25,9 @@ use crate::{
 ///
 /// A record of a later major format, written by a newer version of fleche, is left in place: `get` returns `None`,
 /// `contains` returns `true`, `remove` removes nothing, and `put` refuses to replace it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RedbCalls {
-    database: ProcessLocal<Arc<Database>>,
+    database: Handle<Database>,
     durability: Durability,
 }
 
@@ -47,26 +47,17 @@ impl RedbCalls {
     /// # Errors
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &RedbCallsConfig) -> Result<Self> {
-        Ok(Self { database: ProcessLocal::new(Database::open(&config.path)?), durability: config.durability })
-    }
-
-    /// Returns the database.
-    ///
-    /// # Errors
-    /// Fails in a forked child process, which must not use the database.
-    fn database(&self) -> Result<&Arc<Database>> {
-        ensure_not_forked(|| format!("the redb store `{}`", self.path().display()))?;
-        Ok(&self.database)
+        Ok(Self { database: Handle::new(Database::open(&config.path)?), durability: config.durability })
     }
 
     /// Returns the file as an absolute path, as it was named when it was first opened.
     pub fn path(&self) -> &Path {
-        &self.database.inner.path
+        &self.database.opened().inner.path
     }
 
     /// Returns the number of commits since the database was opened, including those of values in the same file.
     pub fn stats(&self) -> CommitStats {
-        self.database.current().inner.commits.stats()
+        self.database.opened().current().inner.commits.stats()
     }
 
     /// Returns unused space of the file to the operating system, like [`RedbValues::compact`](crate::RedbValues::compact).
@@ -74,17 +65,17 @@ impl RedbCalls {
     /// # Errors
     /// Fails with [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database()?.for_writing()?.inner.compact()
+        self.database.writable()?.inner.compact()
     }
 }
 
 impl CallStore for RedbCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.database()?.current().record(key, self.durability)
+        self.database.current()?.record(key, self.durability)
     }
 
     fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
-        self.database()?.current().read_record(
+        self.database.current()?.read_record(
             key,
             self.durability,
             |put| RecordSummary::from(put),
@@ -93,14 +84,14 @@ impl CallStore for RedbCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        self.database()?.for_writing()?.put_record(key, record, self.durability)
+        self.database.writable()?.put_record(key, record, self.durability)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        let inner = &self.database()?.current().inner;
+        let inner = &self.database.current()?.inner;
         match inner.pending.read_state(|state| state.record(key).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
-            None => inner.read_entry(Kind::Record, key.digest(), |snapshot| {
+            None => inner.read_entry(Entry::record(key), |snapshot| {
                 Ok(snapshot.records.get(key.digest().as_bytes())?.is_some())
             }),
         }
@@ -108,24 +99,20 @@ impl CallStore for RedbCalls {
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
         let digests =
-            self.database()?.current().digests(|snapshot| &snapshot.records, State::has_removed_record, prefix)?;
+            self.database.current()?.digests(|snapshot| &snapshot.records, State::has_removed_record, prefix)?;
         Ok(Box::new(digests.map(|digest| digest.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.database()?.for_writing()?.remove_record(key, only, self.durability)
+        self.database.writable()?.remove_record(key, only, self.durability)
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
         let keys: Entries<'a, CallKey> = match query.function_name() {
-            Some(function) => Box::new(self.database()?.current().indexed(function, query)?),
+            Some(function) => Box::new(self.database.current()?.indexed(function, query)?),
             None => self.keys(&DigestPrefix::all())?,
         };
-        let found = keys.filter_map(move |key| {
-            let found = key.and_then(|key| Ok(self.get(&key)?.map(|record| (key, record))));
-            found.transpose().filter(|found| found.as_ref().map_or(true, |(_, record)| query.matches(record)))
-        });
-        Ok(Box::new(found))
+        Ok(matching_records(self, keys, query))
     }
 
     fn is_exclusive(&self) -> bool {
@@ -133,28 +120,14 @@ impl CallStore for RedbCalls {
     }
 
     fn identity(&self) -> usize {
-        Arc::as_ptr(self.database.current()).addr()
+        self.database.identity()
     }
 
     fn sync(&self, _key: &CallKey) -> Result<()> {
-        self.database()?.current().sync(self.durability)?;
-        if self.database.inner.is_read_only {
-            return Ok(());
-        }
-        // Entries that were written to a file that has been removed are lost.
-        self.database()?.writable().map(drop)
+        self.database.synced(|database| database.sync(self.durability))
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {
         Box::new(RedbCallsConfig::new(self.path()).durability(self.durability))
-    }
-}
-
-impl fmt::Debug for RedbCalls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedbCalls")
-            .field("path", &self.path())
-            .field("durability", &self.durability)
-            .finish_non_exhaustive()
     }
 }

@@ -4,15 +4,18 @@ use std::{fs, sync::atomic::Ordering};
 
 use fleche_core::{
     Result,
-    spi::{LockResultExt, log::Throttle},
+    store::kit::{
+        LockResultExt as _,
+        log::{self, Throttle},
+    },
 };
 use redb::Durability;
 
 use crate::{
-    apply::{Direct, Entry},
+    apply::{Direct, EntryChange},
     database::Inner,
     db_handle::FileFault,
-    error::{backend, catch_panic, is_damage, read_only},
+    error::{backend, catch_panic, is_damage},
     flusher::{Flush, Flusher},
     pending::{Changes, CommitState, MIN_PENDING_WEIGHT},
     tables::{Snapshot, Tables},
@@ -81,7 +84,7 @@ impl Inner {
     /// Executes the operation in a commit, after all pending changes. Returns whether it changed anything.
     pub(crate) fn commit_direct(&self, direct: &Direct<'_>, durable: bool) -> Result<bool> {
         if self.is_read_only {
-            return Err(read_only(&self.path));
+            return Err(self.name.read_only());
         }
         let mut state = self.commits.lock();
         self.pending.count();
@@ -116,8 +119,8 @@ impl Inner {
         let entries: Vec<_> = changes
             .values
             .iter()
-            .map(|(id, change)| Entry::Value(id, change))
-            .chain(changes.records.iter().map(|(key, change)| Entry::Record(key, change)))
+            .map(|(id, change)| EntryChange::Value(id, change))
+            .chain(changes.records.iter().map(|(key, change)| EntryChange::Record(key, change)))
             .collect();
         let mut done = self.transaction(&entries, direct, durable);
         // A file that seems sound but fails again is damaged.
@@ -145,10 +148,10 @@ impl Inner {
         Ok(done)
     }
 
-    fn commit_in_parts(&self, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
+    fn commit_in_parts(&self, entries: &[EntryChange<'_>]) -> Result<(), redb::Error> {
         match self.transaction(entries, None, false) {
             Err(error) if is_damage(&error) && entries.len() < 2 => {
-                fleche_core::spi::log::warn!("an entry cannot be stored and is lost: {}", backend(&self.path, &error));
+                log::warn!("an entry cannot be stored and is lost: {}", backend(&self.name, &error));
                 Ok(())
             }
             Err(error) if is_damage(&error) => {
@@ -162,7 +165,7 @@ impl Inner {
 
     fn transaction(
         &self,
-        entries: &[Entry<'_>],
+        entries: &[EntryChange<'_>],
         direct: Option<&Direct<'_>>,
         durable: bool,
     ) -> Result<bool, redb::Error> {
@@ -221,11 +224,7 @@ impl Flush for Inner {
         durable
             .inspect_err(|error| {
                 static FAULTS: Throttle = Throttle::new();
-                fleche_core::spi::log::warn_rarely!(
-                    &FAULTS,
-                    error.kind(),
-                    "recent entries of a redb store may be lost: {error}"
-                );
+                log::warn_rarely!(&FAULTS, error.kind(), "recent entries of a redb store may be lost: {error}");
             })
             .is_ok()
     }
@@ -240,7 +239,7 @@ const MAX_CHECKED: usize = 64;
 
 /// Fails if one of a sample of the entries is not found. redb does not verify the pages that it reads: if two pages are
 /// swapped, it may store an entry where lookups do not find it.
-fn check_stored(snapshot: &Snapshot, entries: &[Entry<'_>]) -> Result<(), redb::Error> {
+fn check_stored(snapshot: &Snapshot, entries: &[EntryChange<'_>]) -> Result<(), redb::Error> {
     for entry in entries.iter().step_by(entries.len().div_ceil(MAX_CHECKED).max(1)) {
         if !entry.is_stored_in(snapshot)? {
             return Err(redb::Error::Corrupted("a stored entry is not found".to_owned()));

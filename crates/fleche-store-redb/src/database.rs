@@ -8,13 +8,14 @@ use std::{
 
 use fleche_core::{
     Error, Result,
-    spi::LockResultExt,
-    store::{BackingFile, FileBacked, OpenPlaceGuard, OpenStores, Place},
+    store::kit::{
+        BackingFile, FileBacked, LockResultExt as _, OpenDatabase, OpenPlaceGuard, OpenStores, Place, StoreName, log,
+    },
 };
 
 use crate::{
     db_handle::{DbHandle, Integrity, open_or_replace, place},
-    error::{catch_panic, opening, read_only},
+    error::{catch_panic, opening},
     flusher::Flusher,
     pending::{Commits, Pending},
     tables::Snapshot,
@@ -33,6 +34,7 @@ pub(crate) struct Database {
 pub(crate) struct Inner {
     /// The absolute path under which the file was first opened.
     pub(crate) path: PathBuf,
+    pub(crate) name: StoreName,
     /// Whether this user may not write to the file.
     pub(crate) is_read_only: bool,
     /// The snapshot that reads use; `None` until the first read after a commit.
@@ -58,18 +60,20 @@ impl Database {
         OPEN.get_or_open(place.clone(), || {
             // Another thread may have dropped the last handle and not have finished closing the file.
             let held = OpenPlaceGuard::take(place);
-            let opened = open_or_replace(&path).map_err(|error| opening(&path, error))??;
-            let database = Self::new(path, opened.redb.into(), held)?;
+            let name = StoreName::new("redb database", path.display());
+            let opened = open_or_replace(&name, &path).map_err(|error| opening(&name, &path, error))??;
+            let database = Self::new(name, path, opened.redb.into(), held)?;
             database.inner.integrity.note(opened.fault);
             Ok(database)
         })
     }
 
-    fn new(path: PathBuf, redb: DbHandle, held: OpenPlaceGuard) -> Result<Self> {
+    fn new(name: StoreName, path: PathBuf, redb: DbHandle, held: OpenPlaceGuard) -> Result<Self> {
         let file = BackingFile::new(&path)?;
         let inner = Inner {
             is_read_only: redb.is_read_only(),
             path,
+            name,
             snapshot: Mutex::default(),
             redb: RwLock::new(redb),
             pending: Pending::default(),
@@ -81,14 +85,15 @@ impl Database {
         inner.update_pending_limit();
         Ok(Self { inner: Arc::new(inner), file })
     }
+}
 
-    /// Returns the database to write to, after checking that this is permitted and that the path still leads to it.
-    ///
-    /// # Errors
-    /// Fails with [`Error::Refused`](fleche_core::Error::Refused) if this user may only read the file, and as
-    /// [`FileBacked::writable`] does.
-    pub(crate) fn for_writing(self: &Arc<Self>) -> Result<&Arc<Self>> {
-        if self.inner.is_read_only { Err(read_only(&self.inner.path)) } else { self.writable() }
+impl OpenDatabase for Database {
+    fn name(&self) -> &StoreName {
+        &self.inner.name
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.inner.is_read_only
     }
 }
 
@@ -121,7 +126,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.inner.flusher.stop();
         if let Err(error) = self.inner.make_durable(self.inner.pending.sequence()) {
-            fleche_core::spi::log::warn!("the last entries of a redb store may be lost: {error}");
+            log::warn!("the last entries of a redb store may be lost: {error}");
         }
     }
 }

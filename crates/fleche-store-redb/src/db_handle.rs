@@ -16,15 +16,14 @@ use std::{
 
 use fleche_core::{
     Error, Result,
-    spi::{LockResultExt, written_file},
-    store::Place,
+    store::kit::{LockResultExt as _, Place, StoreName, log, written_file},
 };
 use redb::{
     Builder, ReadTransaction, ReadableDatabase as _, StorageBackend as _, TableHandle as _, backends::InMemoryBackend,
 };
 
 use crate::{
-    error::{catch_panic, foreign, is_damage},
+    error::{catch_panic, is_damage},
     repair_files::Files,
     tables::{FLECHE, FORMAT, create},
 };
@@ -97,14 +96,14 @@ impl DbHandle {
     }
 
     /// Reopens the file. Commits since the last durable one are lost. Until it is open again, callers get an error.
-    pub(crate) fn reopen(&mut self, path: &Path) -> Result<(), redb::Error> {
+    pub(crate) fn reopen(&mut self, name: &StoreName, path: &Path) -> Result<(), redb::Error> {
         match self.redb.take() {
             Some(Redb::Full(database)) => abandon(database),
             Some(Redb::ReadOnly(database)) => drop(database),
             None => {}
         }
         let opened =
-            catch_panic(|| open(path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
+            catch_panic(|| open(name, path))?.map_err(|error| redb::Error::Io(io::Error::other(error.to_string())))?;
         *self = opened.redb.into();
         Ok(())
     }
@@ -139,7 +138,7 @@ impl Drop for DbHandle {
             Ok(())
         });
         if let Err(error) = closed {
-            fleche_core::spi::log::warn!(%error, "a redb database was not closed properly");
+            log::warn!(%error, "a redb database was not closed properly");
         }
     }
 }
@@ -176,12 +175,12 @@ fn is_sound(path: &Path) -> bool {
 
 /// Opens the database and creates its tables. If a file of fleche cannot be read at all, it is kept under another name
 /// and emptied. The inner result holds the errors that are already fleche's own.
-pub(crate) fn open_or_replace(path: &Path) -> Result<Result<Opened>, redb::Error> {
+pub(crate) fn open_or_replace(name: &StoreName, path: &Path) -> Result<Result<Opened>, redb::Error> {
     if !written_file::may_write(path) {
-        return catch_panic(|| open(path));
+        return catch_panic(|| open(name, path));
     }
     let (then, is_sound) = (fs::metadata(path)?, is_sound(path));
-    let why = match catch_panic(|| open(path)) {
+    let why = match catch_panic(|| open(name, path)) {
         // redb has no other error for a file of a later version.
         Err(redb::Error::Corrupted(why)) if why.contains("version") => return Err(redb::Error::Corrupted(why)),
         Err(error) if is_damage(&error) => error,
@@ -193,13 +192,12 @@ pub(crate) fn open_or_replace(path: &Path) -> Result<Result<Opened>, redb::Error
     };
     match Files::of(path).quarantine_and_empty(&then) {
         Ok(Some(kept)) => {
-            fleche_core::spi::log::warn!(
-                "the redb database `{}` is damaged ({why}) and cannot be read: a new one replaces it, and the results in it are \
+            log::warn!(
+                "{name} is damaged ({why}) and cannot be read: a new one replaces it, and the results in it are \
                  computed again; the damaged file is `{}`",
-                path.display(),
                 kept.display()
             );
-            catch_panic(|| open(path))
+            catch_panic(|| open(name, path))
         }
         Ok(None) => Err(redb::Error::Corrupted(why.to_string())),
         Err(error) => Err(redb::Error::Corrupted(format!("{why}; the file is left as it is: {error}"))),
@@ -223,7 +221,7 @@ pub(crate) fn place(path: &Path) -> Result<Place> {
 }
 
 /// Opens the database and creates its tables. The inner result holds the errors that are already fleche's own.
-fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
+fn open(name: &StoreName, path: &Path) -> Result<Result<Opened>, redb::Error> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE);
     let redb = if written_file::may_write(path) {
@@ -245,10 +243,7 @@ fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
         return Ok(Ok(Opened { redb, fault: FileFault::None }));
     }
     if !tables.iter().any(|name| name == FLECHE.name()) {
-        return Ok(Err(foreign(
-            path,
-            "this redb database belongs to another program: give the store a file of its own",
-        )));
+        return Ok(Err(name.config("this redb database belongs to another program: give the store a file of its own")));
     }
     let format = catch_panic(|| Ok(reading.open_table(FLECHE)?.get(FORMAT.0)?.map_or(0, |format| format.value())));
     drop(reading);
@@ -259,12 +254,10 @@ fn open(path: &Path) -> Result<Result<Opened>, redb::Error> {
     };
     Ok(match format.cmp(&FORMAT.1) {
         cmp::Ordering::Equal => Ok(Opened { redb, fault }),
-        cmp::Ordering::Greater => Err(foreign(
-            path,
+        cmp::Ordering::Greater => Err(name.config(
             "a later version of fleche has written this database: use that version, or give the store a file of its own",
         )),
-        cmp::Ordering::Less => Err(foreign(
-            path,
+        cmp::Ordering::Less => Err(name.config(
             "an earlier version of fleche, which was never released, has written this database: move the file away; the \
              results in it are computed again",
         )),

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use fleche_core::spi::{LockResultExt, thread_spawner};
+use fleche_core::store::kit::{LockResultExt as _, log, spawn};
 
 /// The time that the first pending entry waits for more entries. This delay and the commit together should stay below
 /// 100 ms.
@@ -59,7 +59,7 @@ impl Flusher {
             return;
         }
         let clone = Arc::clone(inner);
-        match thread_spawner::spawn("fleche-redb", move || clone.flusher().run(&*clone)) {
+        match spawn("fleche-redb", move || clone.flusher().run(&*clone)) {
             Ok(thread) => {
                 inner.flusher().watching.store(true, Ordering::Release);
                 // The previous thread has nothing left to do and is about to end.
@@ -68,9 +68,7 @@ impl Flusher {
             Err(error) => {
                 inner.flusher().flush_requested.store(false, Ordering::Relaxed);
                 drop(state);
-                fleche_core::spi::log::warn!(
-                    "cannot start the thread that makes commits durable later, so this is done now: {error}"
-                );
+                log::warn!("cannot start the thread that makes commits durable later, so this is done now: {error}");
                 inner.flush();
             }
         }

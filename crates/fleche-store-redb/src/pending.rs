@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{CallKey, Digest, Record, spi::LockResultExt};
+use fleche_core::{CallKey, Digest, Record, store::kit::LockResultExt as _};
 
 use crate::tables::RowKey;
 

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fleche_core::{CallKey, Digest, Error, Record, Result, spi::LockResultExt, store::Check};
+use fleche_core::{
+    CallKey, Digest, Error, Record, Result,
+    store::{
+        Check,
+        kit::{Entry, LockResultExt as _, damage_reason, read_verified},
+    },
+};
 
 use crate::{
     Durability,
-    apply::{Direct, Kind},
+    apply::Direct,
     database::{Database, Inner},
     db_handle::{DbHandle, FileFault},
-    error::{backend, catch_panic, damaged, is_damage, needs_reopen},
+    error::{backend, catch_panic, is_damage, needs_reopen},
     pending::Change,
     tables::Snapshot,
 };
@@ -18,8 +24,8 @@ use crate::{
 /// The part of error messages that says what happens to entries on damaged pages.
 const REPAIRED: &str = "the next commit keeps what can be read of the file";
 
-/// The number of times that an entry is read if it seems damaged and other writers keep replacing it.
-const MAX_ATTEMPTS: usize = 3;
+/// The part of error messages that says where a damaged entry is.
+const MOVED: &str = "it was moved to the table `damaged`";
 
 impl Inner {
     /// Runs an operation on the last commit. It must not take long, since pages that commits free are not reused before
@@ -32,8 +38,7 @@ impl Inner {
     /// computed and recorded again, and that commit repairs the file.
     pub(crate) fn read_entry<T>(
         &self,
-        kind: Kind,
-        digest: &Digest,
+        entry: Entry,
         run: impl FnOnce(&Snapshot) -> Result<T, redb::Error>,
     ) -> Result<T> {
         self.try_read(run).map_err(|error| {
@@ -41,7 +46,7 @@ impl Inner {
                 return self.failed(&error);
             }
             self.note(&error);
-            damaged(&self.path, &entry(kind, digest), &error.to_string(), REPAIRED)
+            self.name.damaged(entry, &error.to_string(), REPAIRED)
         })
     }
 
@@ -78,7 +83,7 @@ impl Inner {
     /// Notes and converts an error of redb. The next commit repairs damage.
     pub(crate) fn failed(&self, error: &redb::Error) -> Error {
         self.note(error);
-        backend(&self.path, error)
+        backend(&self.name, error)
     }
 
     /// Discards the snapshot, so that later reads see the last commit.
@@ -92,22 +97,20 @@ impl Inner {
 impl Database {
     /// Returns the result of the check on the value's bytes, which are copied once, or `None` if there is no entry.
     pub(crate) fn value(&self, id: &Digest, check: Check<'_>, durability: Durability) -> Result<Option<Bytes>> {
-        for _ in 0..MAX_ATTEMPTS {
+        let entry = Entry::value(id);
+        let read = || {
             let bytes = match self.inner.pending.read_state(|state| state.value(id).cloned()) {
                 Some(Change::Put(value)) => Some(value.bytes),
                 Some(Change::Removed) => None,
-                None => self.inner.read_entry(Kind::Value, id, |snapshot| {
+                None => self.inner.read_entry(entry, |snapshot| {
                     let found = snapshot.values.get(id.as_bytes())?;
                     Ok(found.map(|found| Bytes::copy_from_slice(found.value())))
                 })?,
             };
-            let Some(bytes) = bytes else { return Ok(None) };
-            match check(bytes.clone()) {
-                Ok(content) => return Ok(Some(content)),
-                Err(why) => self.quarantine(Kind::Value, id, &bytes, &why, durability)?,
-            }
-        }
-        Ok(None)
+            let Some(bytes) = bytes else { return Ok(Ok(None)) };
+            Ok(check(bytes.clone()).map(Some).map_err(|why| (why, bytes)))
+        };
+        read_verified(&self.inner.name, entry, MOVED, read, |bytes| self.quarantine(entry, bytes, durability))
     }
 
     /// Returns the record, or `None` if there is none or it has a later format.
@@ -132,46 +135,19 @@ impl Database {
         if let Some(pending) = pending {
             return Ok(pending);
         }
-        for _ in 0..MAX_ATTEMPTS {
-            let found = self.inner.read_entry(Kind::Record, key.digest(), |snapshot| {
+        let entry = Entry::record(key);
+        let read = || {
+            self.inner.read_entry(entry, |snapshot| {
                 let Some(found) = snapshot.records.get(key.digest().as_bytes())? else { return Ok(Ok(None)) };
                 let record = decode(key, found.value());
-                Ok(record.map_err(|error| (why(error), Bytes::copy_from_slice(found.value()))))
-            })?;
-            match found {
-                Ok(found) => return Ok(found),
-                Err((why, bytes)) => self.quarantine(Kind::Record, key.digest(), &bytes, &why, durability)?,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Moves damaged bytes to the quarantine. Does nothing if they have been replaced since.
-    ///
-    /// # Errors
-    /// Fails with [`Error::Damaged`] if they were still there, whether or not they could be moved.
-    fn quarantine(&self, kind: Kind, digest: &Digest, bytes: &[u8], why: &str, durability: Durability) -> Result<()> {
-        let moved =
-            self.inner.commit_direct(&Direct::Quarantine { kind, digest, bytes }, durability == Durability::Immediate);
-        let fate = match moved {
-            Ok(false) => return Ok(()),
-            Ok(true) => "it was moved to the table `damaged`".to_owned(),
-            Err(error) => format!("it stays in place, since it cannot be moved: {error}"),
+                Ok(record.map_err(|error| (damage_reason(error), Bytes::copy_from_slice(found.value()))))
+            })
         };
-        Err(damaged(&self.inner.path, &entry(kind, digest), why, &fate))
+        read_verified(&self.inner.name, entry, MOVED, read, |bytes| self.quarantine(entry, bytes, durability))
     }
-}
 
-fn entry(kind: Kind, digest: &Digest) -> String {
-    match kind {
-        Kind::Value => format!("value {digest}"),
-        Kind::Record => format!("the record of call {digest}"),
-    }
-}
-
-fn why(error: Error) -> String {
-    match error {
-        Error::Damaged { why, .. } => why,
-        other => other.to_string(),
+    /// Moves damaged bytes to the quarantine. Returns whether they were still stored.
+    fn quarantine(&self, entry: Entry, bytes: &[u8], durability: Durability) -> Result<bool> {
+        self.inner.commit_direct(&Direct::Quarantine { entry, bytes }, durability == Durability::Immediate)
     }
 }

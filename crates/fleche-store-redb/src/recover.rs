@@ -1,12 +1,11 @@
 //! Recovery: copies the entries that can still be read from a damaged database to a new one.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    fs,
-    path::Path,
-};
+use std::{collections::HashSet, fs, ops::RangeInclusive, path::Path};
 
-use fleche_core::{CallKey, Digest, Record};
+use fleche_core::{
+    CallKey, Digest, Record,
+    store::kit::{Direction, StoreName, read_around_damage},
+};
 use redb::{
     Builder, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
 };
@@ -27,14 +26,15 @@ type StoreEntry<'a> = dyn FnMut(&Key, &[u8], bool, &ReadTransaction) -> Result<b
 /// The database that is recovered.
 pub(crate) struct Source<'a> {
     redb: &'a mut DbHandle,
+    name: &'a StoreName,
     path: &'a Path,
     met_damage: bool,
 }
 
 impl<'a> Source<'a> {
     /// Wraps a database that has just been opened.
-    pub(crate) fn new(redb: &'a mut DbHandle, path: &'a Path) -> Self {
-        Self { redb, path, met_damage: false }
+    pub(crate) fn new(redb: &'a mut DbHandle, name: &'a StoreName, path: &'a Path) -> Self {
+        Self { redb, name, path, met_damage: false }
     }
 
     /// Runs `read` on the last commit; returns `None` if it meets damage. After an error of the operating system, for
@@ -50,7 +50,7 @@ impl<'a> Source<'a> {
         };
         self.met_damage = true;
         if needs_reopen(&error) {
-            self.redb.reopen(self.path)?;
+            self.redb.reopen(self.name, self.path)?;
         }
         Ok(None)
     }
@@ -75,9 +75,6 @@ impl<'a> Source<'a> {
         .map(drop)
     }
 }
-
-/// The maximum number of damaged places in a table before the remaining gaps are given up.
-const MAX_PROBES: usize = 4096;
 
 /// The result of a recovery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -166,48 +163,17 @@ fn bound(len: u64) -> usize {
 }
 
 /// Passes every readable entry to `store`, the intact ones once.
-///
-/// Each gap is read from both ends up to the damage, and the rest is halved repeatedly, until the gaps are so narrow
-/// that the damaged page covers them.
 fn each(from: &mut Source<'_>, table: Definition, store: &mut StoreEntry<'_>) -> Result<(), redb::Error> {
     // A damaged page may claim far too many entries; each takes at least the size of its key.
     let max = fs::metadata(from.path)?.len() / size_of::<Key>() as u64;
     let len = from.try_read(|reading| Ok(reading.open_table(table)?.len()?))?.map_or(max, |len| len.min(max));
     let min_width = u128::MAX / (4 * u128::from(len.max(1)));
     let mut reader = Reader { from, table, store, stored: HashSet::new(), passed: 0, left: bound(len) };
-    let mut gaps = VecDeque::from([Gap { first: 0, last: u128::MAX }]);
-    for _ in 0..MAX_PROBES {
-        let Some(mut gap) = gaps.pop_front() else { break };
-        match reader.read(gap, Direction::Up)? {
-            None => continue,
-            Some(reached) => gap.first = reached,
-        }
-        match reader.read(gap, Direction::Down)? {
-            None => continue,
-            Some(reached) => gap.last = reached,
-        }
-        if gap.last.saturating_sub(gap.first) > min_width {
-            let middle = gap.first + (gap.last - gap.first) / 2;
-            gaps.extend([Gap { last: middle, ..gap }, Gap { first: middle + 1, ..gap }]);
-        }
-    }
+    read_around_damage(0..=u128::MAX, min_width, |gap, direction| reader.read(&gap, direction))?;
     if reader.passed < len {
         reader.from.met_damage = true;
     }
     Ok(())
-}
-
-/// A range of keys, by their first 16 bytes.
-#[derive(Clone, Copy)]
-struct Gap {
-    first: u128,
-    last: u128,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Up,
-    Down,
 }
 
 struct Reader<'a, 's, 'k> {
@@ -222,11 +188,11 @@ struct Reader<'a, 's, 'k> {
 }
 
 impl Reader<'_, '_, '_> {
-    /// Reads the keys in this gap. Returns `None` at the end of the gap, otherwise the prefix that reading reached
-    /// before it met damage.
-    fn read(&mut self, gap: Gap, direction: Direction) -> Result<Option<u128>, redb::Error> {
-        let (first, last) = (key(gap.first, 0), key(gap.last, u8::MAX));
-        let mut reached = if direction == Direction::Up { gap.first } else { gap.last };
+    /// Reads the keys in this gap, given by their first 16 bytes. Returns `None` at the end of the gap, otherwise the
+    /// prefix that reading reached before it met damage.
+    fn read(&mut self, gap: &RangeInclusive<u128>, direction: Direction) -> Result<Option<u128>, redb::Error> {
+        let (first, last) = (key(*gap.start(), 0), key(*gap.end(), u8::MAX));
+        let mut reached = if direction == Direction::Up { *gap.start() } else { *gap.end() };
         let mut not_stored = None;
         let (table, store, stored) = (self.table, &mut self.store, &mut self.stored);
         let (left, passed) = (&mut self.left, &mut self.passed);
@@ -254,7 +220,7 @@ impl Reader<'_, '_, '_> {
                 }
                 // A misplaced entry does not show how far the reading has come.
                 if is_placed {
-                    reached = prefix(&key).clamp(gap.first, gap.last);
+                    reached = prefix(&key).clamp(*gap.start(), *gap.end());
                 } else {
                     is_misplaced = true;
                 }

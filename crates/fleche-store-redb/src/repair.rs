@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use fleche_core::spi::LockResultExt;
+use fleche_core::store::kit::{LockResultExt as _, log};
 
 use crate::{
     database::Inner,
@@ -38,16 +38,13 @@ impl Inner {
                 return redb.get().is_ok();
             }
             self.renew_snapshot();
-            redb.reopen(&self.path)
+            redb.reopen(&self.name, &self.path)
         };
         match reopened {
             Ok(()) => self.integrity.repaired(),
             Err(error) => {
                 self.integrity.not_repaired(REOPEN_PAUSE);
-                fleche_core::spi::log::warn!(
-                    "cannot reopen the redb database `{}`; a later operation tries again: {error}",
-                    self.path.display()
-                );
+                log::warn!("cannot reopen {}; a later operation tries again: {error}", self.name);
                 return false;
             }
         }
@@ -55,13 +52,13 @@ impl Inner {
     }
 
     fn repair(&self, fault: FileFault) -> bool {
-        let (path, files) = (self.path.display(), Files::of(&self.path));
+        let (name, files) = (&self.name, Files::of(&self.path));
         match catch_panic(|| self.replace(&files, fault)) {
             Ok(None) => self.integrity.repaired(),
             Ok(Some((Recovered { values, records, .. }, kept))) => {
                 self.integrity.repaired();
-                fleche_core::spi::log::warn!(
-                    "the redb database `{path}` was damaged; {values} values and {records} records could be read and are kept, the \
+                log::warn!(
+                    "{name} was damaged; {values} values and {records} records could be read and are kept, the \
                      other results are computed again; the damaged file is `{}`",
                     kept.display()
                 );
@@ -74,8 +71,8 @@ impl Inner {
                     redb.get().is_ok()
                 };
                 self.integrity.not_repaired(if is_open { REPAIR_PAUSE } else { REOPEN_PAUSE });
-                fleche_core::spi::log::warn!(
-                    "cannot repair the redb database `{path}`, which seems damaged; a later commit tries again; if this persists, move the \
+                log::warn!(
+                    "cannot repair {name}, which seems damaged; a later commit tries again; if this persists, move the \
                      file away or restore it from a copy: {error}"
                 );
                 return false;
@@ -93,9 +90,9 @@ impl Inner {
         files.free_path()?;
         // An error of the operating system does not mean that the file is damaged.
         if !redb.works() {
-            redb.reopen(&self.path)?;
+            redb.reopen(&self.name, &self.path)?;
         }
-        let recovered = recover(Source::new(&mut redb, &self.path), files.unfinished())?;
+        let recovered = recover(Source::new(&mut redb, &self.name, &self.path), files.unfinished())?;
         if fault < FileFault::Damaged && !recovered.met_damage {
             files.remove_unfinished()?;
             return Ok(None);
@@ -103,7 +100,7 @@ impl Inner {
         let kept = files.quarantine()?;
         // From here on the repair is certain to complete: opening the file puts the replacement in place.
         files.finish()?;
-        redb.reopen(&self.path)?;
+        redb.reopen(&self.name, &self.path)?;
         Ok(Some((recovered, kept)))
     }
 }

@@ -6,10 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleche_core::spi::written_file;
-
-/// The maximum number of damaged files that are kept. If files keep being damaged, the user has to check the disk.
-const MAX_KEPT: usize = 4;
+use fleche_core::store::kit::{beside, free_numbered, sync_parent, written_file};
 
 /// The database file, and the files next to it during a repair. If the process is killed at any point, the file is
 /// either still damaged or its repair is completed later.
@@ -44,13 +41,7 @@ impl Files {
 
     /// Returns a free path for the damaged file.
     pub(crate) fn free_path(&self) -> io::Result<PathBuf> {
-        let kept = |number| beside(&self.file, &format!(".damaged-{number}"));
-        (1..=MAX_KEPT).map(kept).find(|path| !path.exists()).ok_or_else(|| {
-            io::Error::other(format!(
-                "{MAX_KEPT} damaged files are kept already, the first as `{}`: check the disk, and remove them",
-                kept(1).display()
-            ))
-        })
+        free_numbered(&self.file, Path::exists)
     }
 
     /// Keeps a copy of the damaged file, and returns its path.
@@ -66,7 +57,7 @@ impl Files {
     /// Marks the replacement as complete.
     pub(crate) fn finish(&self) -> io::Result<()> {
         fs::rename(&self.unfinished, &self.replacement)?;
-        sync_directory(&self.file);
+        sync_parent(&self.file);
         Ok(())
     }
 
@@ -87,7 +78,7 @@ impl Files {
         io::copy(&mut replacement, &mut file)?;
         file.sync_all()?;
         fs::remove_file(&self.replacement)?;
-        sync_directory(&self.file);
+        sync_parent(&self.file);
         Ok(())
     }
 
@@ -104,7 +95,7 @@ impl Files {
         let kept = self.quarantine()?;
         file.set_len(0)?;
         file.sync_all()?;
-        sync_directory(&self.file);
+        sync_parent(&self.file);
         Ok(Some(kept))
     }
 
@@ -150,20 +141,5 @@ impl Files {
             Err(TryLockError::Error(error)) => Err(error),
             Ok(()) => Ok(Some(file)),
         }
-    }
-}
-
-fn beside(file: &Path, ending: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
-/// Makes the names in the directory durable, as far as possible. Only Unix can open directories, and other systems need not.
-fn sync_directory(file: &Path) {
-    if cfg!(unix)
-        && let Some(directory) = file.parent()
-    {
-        let _ = File::open(directory).and_then(|directory| directory.sync_all());
     }
 }

@@ -1,18 +1,18 @@
 //! `RedbValues`: encoded values in a redb database, keyed by digest.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
-    spi::fork::ProcessLocal,
-    store::ensure_not_forked,
-    store::{Check, Entries, FileBacked as _, ValueStoreConfig},
+    store::{
+        Check, Entries, ValueStoreConfig,
+        kit::{Entry, FileBacked as _, Handle},
+    },
 };
 
 use crate::{
     CommitStats, RedbValuesConfig,
-    apply::Kind,
     database::Database,
     pending::{Change, State},
     tables::{Durability, age},
@@ -22,9 +22,9 @@ use crate::{
 ///
 /// Ages are measured with this system's clock; a time in the future counts as one equally far in the past. Values of up
 /// to 3 GiB can be stored.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RedbValues {
-    database: ProcessLocal<Arc<Database>>,
+    database: Handle<Database>,
     durability: Durability,
 }
 
@@ -44,26 +44,17 @@ impl RedbValues {
     /// # Errors
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &RedbValuesConfig) -> Result<Self> {
-        Ok(Self { database: ProcessLocal::new(Database::open(&config.path)?), durability: config.durability })
-    }
-
-    /// Returns the database.
-    ///
-    /// # Errors
-    /// Fails in a forked child process, which must not use the database.
-    fn database(&self) -> Result<&Arc<Database>> {
-        ensure_not_forked(|| format!("the redb store `{}`", self.path().display()))?;
-        Ok(&self.database)
+        Ok(Self { database: Handle::new(Database::open(&config.path)?), durability: config.durability })
     }
 
     /// Returns the file as an absolute path, as it was named when it was first opened.
     pub fn path(&self) -> &Path {
-        &self.database.inner.path
+        &self.database.opened().inner.path
     }
 
     /// Returns the number of commits since the database was opened, including those of records in the same file.
     pub fn stats(&self) -> CommitStats {
-        self.database.current().inner.commits.stats()
+        self.database.opened().current().inner.commits.stats()
     }
 
     /// Returns unused space of the file to the operating system. It may be called at any time: it waits for running
@@ -73,30 +64,30 @@ impl RedbValues {
     /// # Errors
     /// Fails with [`Error::Backend`](fleche_core::Error::Backend) if redb fails.
     pub fn compact(&self) -> Result<bool> {
-        self.database()?.for_writing()?.inner.compact()
+        self.database.writable()?.inner.compact()
     }
 }
 
 impl ValueStore for RedbValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.database()?.current().value(id, check, self.durability)
+        self.database.current()?.value(id, check, self.durability)
     }
 
     /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        self.database()?.for_writing()?.put_value(id, encoded, self.durability)
+        self.database.writable()?.put_value(id, encoded, self.durability)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        let inner = &self.database()?.current().inner;
+        let inner = &self.database.current()?.inner;
         match inner.pending.read_state(|state| state.value(id).map(|change| matches!(change, Change::Put(_)))) {
             Some(known) => Ok(known),
-            None => inner.read_entry(Kind::Value, id, |snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some())),
+            None => inner.read_entry(Entry::value(id), |snapshot| Ok(snapshot.values.get(id.as_bytes())?.is_some())),
         }
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        let inner = &self.database()?.current().inner;
+        let inner = &self.database.current()?.inner;
         let put = match inner.pending.read_state(|state| state.value(id).cloned()) {
             Some(Change::Put(value)) => Some(value.put),
             Some(Change::Removed) => None,
@@ -110,36 +101,18 @@ impl ValueStore for RedbValues {
     }
 
     fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
-        self.database()?.for_writing()?.remove_values(ids, older_than, self.durability)
+        self.database.writable()?.remove_values(ids, older_than, self.durability)
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(Box::new(self.database()?.current().digests(
-            |snapshot| &snapshot.values,
-            State::has_removed_value,
-            prefix,
-        )?))
+        Ok(Box::new(self.database.current()?.digests(|snapshot| &snapshot.values, State::has_removed_value, prefix)?))
     }
 
     fn sync(&self, _id: &Digest) -> Result<()> {
-        self.database()?.current().sync(self.durability)?;
-        if self.database.inner.is_read_only {
-            return Ok(());
-        }
-        // Entries that were written to a file that has been removed are lost.
-        self.database()?.writable().map(drop)
+        self.database.synced(|database| database.sync(self.durability))
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(RedbValuesConfig::new(self.path()).durability(self.durability))
-    }
-}
-
-impl fmt::Debug for RedbValues {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedbValues")
-            .field("path", &self.path())
-            .field("durability", &self.durability)
-            .finish_non_exhaustive()
     }
 }

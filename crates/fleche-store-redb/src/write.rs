@@ -8,7 +8,7 @@ use fleche_core::{CallKey, Digest, Record, Result};
 use crate::{
     apply::Direct,
     database::{Database, Inner},
-    error::{is_damage, later_format, needs_reopen},
+    error::{is_damage, needs_reopen},
     flusher::Flusher,
     pending::{Change, PutRecord, PutValue},
     tables::{Durability, age, index_rows, now},
@@ -78,7 +78,7 @@ impl Database {
         let bytes: Bytes = record.to_bytes(key)?.into();
         let rows = index_rows(key, record).into();
         let is_new = match self.inner.stored_entry(key)? {
-            StoredEntry::LaterFormat => return Err(later_format(&self.inner.path, key)),
+            StoredEntry::LaterFormat => return Err(self.inner.name.later_format(key)),
             StoredEntry::Nothing => true,
             StoredEntry::Record => false,
         };
