@@ -1,12 +1,14 @@
 //! `FileCalls`: records in a directory, in files named for the keys of their calls.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::path::Path;
 
 use fleche_core::{
-    CallKey, CallStore, DigestPrefix, Error, Record, Result,
+    CallKey, CallStore, DigestPrefix, Record, Result,
     call::RecordSummary,
-    store::ensure_not_forked,
-    store::{CallStoreConfig, Entries},
+    store::{
+        CallStoreConfig, Entries,
+        kit::{Handle, damage_reason},
+    },
 };
 
 #[cfg(unix)]
@@ -15,7 +17,7 @@ use fleche_core::claim::{Claim, ClaimHolder};
 use crate::{
     Durability, FileCallsConfig,
     directory::{Directory, Kind},
-    error::{is_too_long, later_format, long_record},
+    error::is_too_long,
     read::{MAX_RECORD_LEN, read_file},
 };
 
@@ -24,9 +26,9 @@ use crate::{
 /// A record of a later major format, written by a newer version of fleche, is left in place: `get` returns `None`,
 /// `contains` returns `true`, and `remove` removes nothing. `put` refuses to replace it if a `get` in this process has
 /// found it, which is the case before each computation; otherwise, the last writer wins.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct FileCalls {
-    directory: Arc<Directory>,
+    directory: Handle<Directory>,
     durability: Durability,
     shared: bool,
 }
@@ -35,8 +37,8 @@ impl FileCalls {
     /// Opens the store in this directory, creating the directory if it is missing.
     ///
     /// # Errors
-    /// Fails with [`Error::Io`] if the directory cannot be created or accessed, and with [`Error::Config`] if it holds
-    /// values.
+    /// Fails with [`Error::Io`](fleche_core::Error::Io) if the directory cannot be created or accessed, and with
+    /// [`Error::Config`](fleche_core::Error::Config) if it holds values.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(&FileCallsConfig::new(root.as_ref()))
     }
@@ -47,28 +49,19 @@ impl FileCalls {
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileCallsConfig) -> Result<Self> {
         let FileCallsConfig { ref root, durability, shared } = *config;
-        Ok(Self { directory: Directory::open(root, Kind::Calls, shared)?, durability, shared })
+        Ok(Self { directory: Handle::new(Directory::open(root, Kind::Calls, shared)?), durability, shared })
     }
 
     /// Returns the directory as an absolute path, as it was named when it was first opened.
     pub fn root(&self) -> &Path {
-        &self.directory.root
-    }
-
-    /// Returns the directory.
-    ///
-    /// # Errors
-    /// Fails in a forked child process, which must not use the store.
-    fn directory(&self) -> Result<&Directory> {
-        ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
-        Ok(&self.directory)
+        &self.directory.opened().root
     }
 
     /// Returns the decoded record, or `None` if there is none or it has a later format, which the store then remembers.
     fn read<T>(&self, key: &CallKey, decode: fn(&CallKey, &[u8]) -> Result<Option<T>>) -> Result<Option<T>> {
-        let read = self.directory()?.read(key.digest(), |bytes| decode(key, &bytes).map_err(reason))?;
+        let read = self.directory.current()?.read(key.digest(), |bytes| decode(key, &bytes).map_err(damage_reason))?;
         if let Some(None) = read {
-            self.directory.later_records().insert(*key.digest());
+            self.directory.opened().later_records().insert(*key.digest());
         }
         Ok(read.flatten())
     }
@@ -84,27 +77,27 @@ impl CallStore for FileCalls {
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        let found_later = self.directory()?.later_records().contains(key.digest());
-        if found_later && matches!(inspect(key, &self.directory()?.path(key.digest())), Ok(Inspected::Later)) {
-            return Err(later_format(self.root(), key));
+        let found_later = self.directory.current()?.later_records().contains(key.digest());
+        if found_later && matches!(inspect(key, &self.directory.current()?.path(key.digest())), Ok(Inspected::Later)) {
+            return Err(self.directory.name().later_format(key));
         }
         let bytes = record.to_bytes(key)?;
         if bytes.len() as u64 > MAX_RECORD_LEN {
-            return Err(long_record(self.root(), key));
+            return Err(self.directory.name().refused_record(key, "store records of more than 64 MiB"));
         }
-        self.directory()?.write(key.digest(), &bytes, self.durability, self.shared)
+        self.directory.current()?.write(key.digest(), &bytes, self.durability, self.shared)
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        self.directory()?.contains(key.digest())
+        self.directory.current()?.contains(key.digest())
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        Ok(Box::new(self.directory()?.list(prefix).map(|digest| digest.map(CallKey::from))))
+        Ok(Box::new(self.directory.current()?.list(prefix).map(|digest| digest.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.directory()?.remove_if(key.digest(), |path| {
+        self.directory.current()?.remove_if(key.digest(), |path| {
             Ok(match inspect(key, path)? {
                 Inspected::Absent | Inspected::Later => false,
                 Inspected::Intact(record) => only.is_none_or(|only| record == *only),
@@ -115,20 +108,20 @@ impl CallStore for FileCalls {
 
     #[cfg(unix)]
     fn claim(&self, key: &CallKey) -> Result<Claim> {
-        self.directory()?.claims.claim(&self.directory.root, key, self.shared)
+        self.directory.current()?.claims.claim(&self.directory.opened().root, key, self.shared)
     }
 
     #[cfg(unix)]
     fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
-        self.directory()?.claims.claim_holder(&self.directory.root, key, self.shared)
+        self.directory.current()?.claims.claim_holder(&self.directory.opened().root, key, self.shared)
     }
 
     fn identity(&self) -> usize {
-        Arc::as_ptr(&self.directory).addr()
+        self.directory.identity()
     }
 
     fn sync(&self, key: &CallKey) -> Result<()> {
-        if self.durability == Durability::Never { Ok(()) } else { self.directory()?.sync(key.digest()) }
+        if self.durability == Durability::Never { Ok(()) } else { self.directory.current()?.sync(key.digest()) }
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {
@@ -156,22 +149,4 @@ fn inspect(key: &CallKey, path: &Path) -> Result<Inspected> {
         Ok(None) => Inspected::Later,
         Err(_) => Inspected::Damaged,
     })
-}
-
-fn reason(error: Error) -> String {
-    match error {
-        Error::Damaged { why, .. } => why,
-        other => other.to_string(),
-    }
-}
-
-impl fmt::Debug for FileCalls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { directory, durability, shared } = self;
-        f.debug_struct("FileCalls")
-            .field("root", &directory.root)
-            .field("durability", durability)
-            .field("shared", shared)
-            .finish()
-    }
 }

@@ -14,8 +14,10 @@ use std::{
 
 use fleche_core::{
     Digest, DigestPrefix, Error, Result,
-    spi::LockResultExt,
-    store::{Entries, OpenStores, Place},
+    store::{
+        Entries,
+        kit::{FileBacked, LockResultExt as _, OpenDatabase, OpenStores, Place, StoreName},
+    },
 };
 
 #[cfg(unix)]
@@ -28,6 +30,7 @@ use crate::{
 /// A directory of entries, in 256 shards: subdirectories named for the first byte of the digest.
 pub(crate) struct Directory {
     pub(crate) root: PathBuf,
+    name: StoreName,
     pub(crate) kind: Kind,
     /// The shards from which this process has removed the files that killed writers left behind.
     pub(crate) swept_shards: ShardSet,
@@ -67,6 +70,7 @@ impl Directory {
             write_marker(&root, kind)?;
             Ok(Self {
                 _open: File::open(&root).ok(),
+                name: StoreName::new("file store", root.display()),
                 root,
                 kind,
                 swept_shards: ShardSet::default(),
@@ -96,6 +100,15 @@ impl Directory {
     /// Returns the directory of the entries whose digests begin with this byte.
     pub(crate) fn shard(&self, first: u8) -> PathBuf {
         self.root.join(format!("{first:02x}"))
+    }
+}
+
+/// A directory that was removed is created again by the next write.
+impl FileBacked for Directory {}
+
+impl OpenDatabase for Directory {
+    fn name(&self) -> &StoreName {
+        &self.name
     }
 }
 

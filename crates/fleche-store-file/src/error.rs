@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use fleche_core::{CallKey, Error};
+use fleche_core::Error;
 
 /// Returns the error for an entry whose content does not match its name; `fate` says where the entry is now.
 pub(crate) fn damaged(path: &Path, why: &str, fate: &str) -> Error {
@@ -33,20 +33,4 @@ pub(crate) fn too_long(length: u64, max_len: u64) -> io::Error {
 /// Returns whether the error is that of [`too_long`].
 pub(crate) fn is_too_long(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::FileTooLarge)
-}
-
-/// Returns the error for a record that is too long to be read again.
-pub(crate) fn long_record(root: &Path, key: &CallKey) -> Error {
-    Error::Refused {
-        store: format!("the file store `{}` (call {key})", root.display()),
-        operation: "store records of more than 64 MiB",
-    }
-}
-
-/// Returns the error for a record that would replace one that only a later version of fleche can read.
-pub(crate) fn later_format(root: &Path, key: &CallKey) -> Error {
-    Error::Refused {
-        store: format!("the file store `{}` (call {key})", root.display()),
-        operation: "replace a record of a later format, which this version of fleche cannot read",
-    }
 }

@@ -1,12 +1,11 @@
 //! `FileValues`: encoded values in a directory, in files named for their digests.
 
-use std::{fmt, fs, io::ErrorKind, path::Path, sync::Arc, time::Duration};
+use std::{fs, io::ErrorKind, path::Path, time::Duration};
 
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Error, Result, ValueStore,
-    store::ensure_not_forked,
-    store::{Check, Entries, ValueStoreConfig, age_since},
+    store::{Check, Entries, ValueStoreConfig, age_since, kit::Handle},
 };
 
 use crate::{
@@ -20,9 +19,9 @@ use crate::{
 /// The age of an entry is the difference between its file's modification time and this system's clock. A time in the
 /// future counts as one equally far in the past. If several hosts share the directory, their clocks should agree within
 /// the grace period of collecting unreferenced values.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct FileValues {
-    directory: Arc<Directory>,
+    directory: Handle<Directory>,
     durability: Durability,
     shared: bool,
 }
@@ -43,60 +42,51 @@ impl FileValues {
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileValuesConfig) -> Result<Self> {
         let FileValuesConfig { ref root, durability, shared } = *config;
-        Ok(Self { directory: Directory::open(root, Kind::Values, shared)?, durability, shared })
+        Ok(Self { directory: Handle::new(Directory::open(root, Kind::Values, shared)?), durability, shared })
     }
 
     /// Returns the directory as an absolute path, as it was named when it was first opened.
     pub fn root(&self) -> &Path {
-        &self.directory.root
-    }
-
-    /// Returns the directory.
-    ///
-    /// # Errors
-    /// Fails in a forked child process, which must not use the store.
-    fn directory(&self) -> Result<&Directory> {
-        ensure_not_forked(|| format!("the store in `{}`", self.root().display()))?;
-        Ok(&self.directory)
+        &self.directory.opened().root
     }
 }
 
 impl ValueStore for FileValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.directory()?.read(id, |bytes| check(Bytes::from(bytes)))
+        self.directory.current()?.read(id, |bytes| check(Bytes::from(bytes)))
     }
 
     /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        if self.directory()?.refresh(id, encoded.len(), self.durability)? {
+        if self.directory.current()?.refresh(id, encoded.len(), self.durability)? {
             return Ok(());
         }
-        self.directory()?.write(id, encoded, self.durability, self.shared)
+        self.directory.current()?.write(id, encoded, self.durability, self.shared)
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        self.directory()?.contains(id)
+        self.directory.current()?.contains(id)
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        age("read the metadata of", &self.directory()?.path(id))
+        age("read the metadata of", &self.directory.current()?.path(id))
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
         match older_than {
-            None => self.directory()?.remove(id),
+            None => self.directory.current()?.remove(id),
             Some(limit) => {
-                self.directory()?.remove_if(id, |path| Ok(age("remove", path)?.is_some_and(|age| age > limit)))
+                self.directory.current()?.remove_if(id, |path| Ok(age("remove", path)?.is_some_and(|age| age > limit)))
             }
         }
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(self.directory()?.list(prefix))
+        Ok(self.directory.current()?.list(prefix))
     }
 
     fn sync(&self, id: &Digest) -> Result<()> {
-        if self.durability == Durability::Never { Ok(()) } else { self.directory()?.sync(id) }
+        if self.durability == Durability::Never { Ok(()) } else { self.directory.current()?.sync(id) }
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {
@@ -115,15 +105,4 @@ fn age(action: &'static str, path: &Path) -> Result<Option<Duration>> {
     }
     let modified = metadata.modified().map_err(Error::io(action, path))?;
     Ok(Some(age_since(modified)))
-}
-
-impl fmt::Debug for FileValues {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { directory, durability, shared } = self;
-        f.debug_struct("FileValues")
-            .field("root", &directory.root)
-            .field("durability", durability)
-            .field("shared", shared)
-            .finish()
-    }
 }

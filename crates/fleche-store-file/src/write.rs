@@ -11,7 +11,7 @@ use std::{
     time::SystemTime,
 };
 
-use fleche_core::{Digest, Error, Result, spi::written_file};
+use fleche_core::{Digest, Error, Result, store::kit::written_file};
 use serde::{Deserialize, Serialize};
 
 use crate::{
