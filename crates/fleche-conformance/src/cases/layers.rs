@@ -1,20 +1,16 @@
 //! Cases of layers around the backend's stores.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use bytes::Bytes;
 use fleche_core::{
     Cache, CallStore, Digest, DigestPrefix, Error, Query, Result, SkipReason, ValueStore,
     claim::Claim,
     fleche,
     layer::{Pool, PoolConfig, ReadOnly, ReadOnlyConfig, Stack, StackConfig},
-    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
+    store::{CallStoreConfig, ValueStoreConfig, kit},
 };
 
 use crate::{
@@ -234,27 +230,14 @@ impl Counting {
     }
 }
 
-impl ValueStore for Counting {
-    fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        self.store.read(id, check)
+impl kit::ValueStoreWrapper for Counting {
+    type Inner = dyn ValueStore;
+
+    fn inner(&self) -> &Self::Inner {
+        &*self.store
     }
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
         self.puts.fetch_add(1, SeqCst);
         self.store.put(id, encoded)
-    }
-    fn contains(&self, id: &Digest) -> Result<bool> {
-        self.store.contains(id)
-    }
-    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        self.store.age(id)
-    }
-    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        self.store.remove(id, older_than)
-    }
-    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        self.store.ids(prefix)
-    }
-    fn config(&self) -> Box<dyn ValueStoreConfig> {
-        self.store.config()
     }
 }

@@ -11,10 +11,8 @@ use std::{
 };
 
 use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result,
-    cache::HotTier,
-    claim::Claim,
-    store::{CallStoreConfig, Entries},
+    Cache, CallKey, CallStore, Digest, Error, Record, Result, cache::HotTier, call::RecordSummary, claim::Claim,
+    store::kit,
 };
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
@@ -55,9 +53,17 @@ impl<S> SameName<S> {
     }
 }
 
-impl<S: CallStore> CallStore for SameName<S> {
+impl<S: CallStore> kit::CallStoreWrapper for SameName<S> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.store
+    }
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         self.store.get(&self.key(key))
+    }
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        self.store.summary(&self.key(key))
     }
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         if self.full == Some(*key) {
@@ -69,20 +75,14 @@ impl<S: CallStore> CallStore for SameName<S> {
     fn contains(&self, key: &CallKey) -> Result<bool> {
         self.store.contains(&self.key(key))
     }
-    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        self.store.keys(prefix)
-    }
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
         self.store.remove(&self.key(key), only)
     }
     fn claim(&self, key: &CallKey) -> Result<Claim> {
         self.store.claim(&self.key(key))
     }
-    fn identity(&self) -> usize {
-        self.store.identity()
-    }
-    fn config(&self) -> Box<dyn CallStoreConfig> {
-        self.store.config()
+    fn is_exclusive(&self) -> bool {
+        false
     }
 }
 

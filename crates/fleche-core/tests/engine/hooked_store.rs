@@ -1,12 +1,13 @@
 //! A store with hooks, so that tests can count, delay or fail its operations.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use fleche_core::{
-    CallKey, CallStore, Digest, DigestPrefix, Record, Result, ValueStore,
+    CallKey, CallStore, Digest, Record, Result, ValueStore,
+    call::RecordSummary,
     claim::Claim,
-    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
+    store::{Check, kit},
 };
 
 /// An operation on a store, as hooks see it.
@@ -64,7 +65,12 @@ impl<S: fmt::Debug> fmt::Debug for HookedStore<S> {
     }
 }
 
-impl<S: ValueStore> ValueStore for HookedStore<S> {
+impl<S: ValueStore> kit::ValueStoreWrapper for HookedStore<S> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.store
+    }
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
         (self.before)(Operation::ReadValue)?;
         self.store.read(id, check)
@@ -77,24 +83,24 @@ impl<S: ValueStore> ValueStore for HookedStore<S> {
         (self.before)(Operation::ContainsValue)?;
         self.store.contains(id)
     }
-    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        self.store.age(id)
-    }
-    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        self.store.remove(id, older_than)
-    }
-    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        self.store.ids(prefix)
-    }
-    fn config(&self) -> Box<dyn ValueStoreConfig> {
-        self.store.config()
+    fn may_block(&self) -> bool {
+        true
     }
 }
 
-impl<S: CallStore> CallStore for HookedStore<S> {
+impl<S: CallStore> kit::CallStoreWrapper for HookedStore<S> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.store
+    }
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         (self.before)(Operation::ReadRecord)?;
         self.store.get(key)
+    }
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        (self.before)(Operation::ReadRecord)?;
+        self.store.summary(key)
     }
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         (self.before)(Operation::WriteRecord)?;
@@ -106,12 +112,6 @@ impl<S: CallStore> CallStore for HookedStore<S> {
         (self.before)(Operation::ContainsRecord)?;
         self.store.contains(key)
     }
-    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        self.store.keys(prefix)
-    }
-    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.store.remove(key, only)
-    }
     fn claim(&self, _: &CallKey) -> Result<Claim> {
         (self.before)(Operation::Claim)?;
         (self.claim)()
@@ -119,10 +119,7 @@ impl<S: CallStore> CallStore for HookedStore<S> {
     fn is_exclusive(&self) -> bool {
         self.is_exclusive
     }
-    fn identity(&self) -> usize {
-        self.store.identity()
-    }
-    fn config(&self) -> Box<dyn CallStoreConfig> {
-        self.store.config()
+    fn may_block(&self) -> bool {
+        true
     }
 }

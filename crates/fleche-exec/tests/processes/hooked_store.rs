@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
+    Cache, CallKey, CallStore, Digest, Error, Record, Result, ValueStore,
+    call::RecordSummary,
     claim::Claim,
-    store::{CallStoreConfig, Check, Entries, Reach, ValueStoreConfig},
+    store::{CallStoreConfig, Check, Reach, ValueStoreConfig, kit},
 };
 use fleche_store_file::{FileCalls, FileValues};
 use serde::{Deserialize, Serialize};
@@ -113,7 +113,13 @@ impl<S: fmt::Debug, C> fmt::Debug for HookedStore<S, C> {
     }
 }
 
-impl<S: ValueStore> ValueStore for HookedStore<S, Box<dyn ValueStoreConfig>> {
+impl<S: ValueStore> kit::ValueStoreWrapper for HookedStore<S, Box<dyn ValueStoreConfig>> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.store
+    }
+
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
         (self.before)(Operation::Read)?;
         self.store.read(id, check)
@@ -129,27 +135,26 @@ impl<S: ValueStore> ValueStore for HookedStore<S, Box<dyn ValueStoreConfig>> {
         self.store.contains(id)
     }
 
-    fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        self.store.age(id)
-    }
-
-    fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        self.store.remove(id, older_than)
-    }
-
-    fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        self.store.ids(prefix)
-    }
-
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         self.config.clone()
     }
 }
 
-impl<S: CallStore> CallStore for HookedStore<S, Box<dyn CallStoreConfig>> {
+impl<S: CallStore> kit::CallStoreWrapper for HookedStore<S, Box<dyn CallStoreConfig>> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.store
+    }
+
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         (self.before)(Operation::Read)?;
         self.store.get(key)
+    }
+
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        (self.before)(Operation::Read)?;
+        self.store.summary(key)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
@@ -160,14 +165,6 @@ impl<S: CallStore> CallStore for HookedStore<S, Box<dyn CallStoreConfig>> {
     fn contains(&self, key: &CallKey) -> Result<bool> {
         (self.before)(Operation::Read)?;
         self.store.contains(key)
-    }
-
-    fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        self.store.keys(prefix)
-    }
-
-    fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
-        self.store.remove(key, only)
     }
 
     fn claim(&self, _: &CallKey) -> Result<Claim> {
