@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Error, Query, Record, Result,
+    call::RecordSummary,
     claim::{Claim, ClaimHolder},
     spi::fork::ProcessLocal,
     store::{CallStoreConfig, Entries, FileBacked as _, ensure_not_forked},
@@ -12,7 +13,7 @@ use fleche_core::{
 use crate::{
     DatabaseUrl, SqlCallsConfig,
     database::Database,
-    error::{backend, later_format, too_large},
+    error::{later_format, too_large},
     indexed::insertion,
     list::keys,
     query::find,
@@ -63,15 +64,15 @@ impl SqlCalls {
 impl Tables {
     /// Returns the record's bytes, or `None` if there is no record.
     fn record(&self, key: &CallKey) -> Result<Option<Vec<u8>>> {
-        let wanted = Statement::new("SELECT record FROM fleche_calls WHERE key = $1").bytes(*key.digest().as_bytes());
-        let rows = self.read(wanted)?;
-        rows.first().map(|row| row.bytes(0)).transpose().map_err(backend(&self.name))
+        let wanted = Statement::new("SELECT record FROM fleche_calls WHERE key = $1").bytes(key.digest().as_bytes());
+        Ok(self.read(&wanted, |row| Ok(row.bytes(0)?.to_vec()))?.pop())
     }
 
-    /// Implements [`CallStore::get`].
-    pub(crate) fn get(&self, key: &CallKey) -> Result<Option<Record>> {
+    /// Returns what the function makes of the record's bytes, or `None` if there is no record. The function returns
+    /// `None` for a later format.
+    pub(crate) fn get<T>(&self, key: &CallKey, decode: Decode<T>) -> Result<Option<T>> {
         while let Some(bytes) = self.record(key)? {
-            match self.verified(key, &bytes) {
+            match self.verified(key, &bytes, decode) {
                 Ok(record) => return Ok(record),
                 Err(why) => match self.quarantine_record(key, &bytes, &why)? {
                     Quarantined::Gone => return Ok(None),
@@ -86,8 +87,8 @@ impl Tables {
     ///
     /// # Errors
     /// Fails with the reason if the bytes are damaged.
-    pub(crate) fn verified(&self, key: &CallKey, bytes: &[u8]) -> Result<Option<Record>, String> {
-        let record = Record::from_bytes(key, bytes).map_err(why)?;
+    pub(crate) fn verified<T>(&self, key: &CallKey, bytes: &[u8], decode: Decode<T>) -> Result<Option<T>, String> {
+        let record = decode(key, bytes).map_err(why)?;
         if record.is_none() {
             self.later_records().insert(*key);
         }
@@ -95,9 +96,16 @@ impl Tables {
     }
 }
 
+/// A function that decodes and verifies a record.
+type Decode<T> = fn(&CallKey, &[u8]) -> Result<Option<T>>;
+
 impl CallStore for SqlCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.tables().get(key)
+        self.tables().get(key, Record::from_bytes)
+    }
+
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        self.tables().get(key, Record::summary_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
@@ -112,13 +120,13 @@ impl CallStore for SqlCalls {
         if bytes.len() > MAX_ENTRY_LEN {
             return Err(too_large(&tables.name, bytes.len()));
         }
-        tables.write(insertion(key, record, bytes)?)?;
+        tables.write(&insertion(key, record, bytes)?)?;
         Ok(())
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        let wanted = Statement::new("SELECT 1 FROM fleche_calls WHERE key = $1").bytes(*key.digest().as_bytes());
-        Ok(!self.tables().read(wanted)?.is_empty())
+        let wanted = Statement::new("SELECT 1 FROM fleche_calls WHERE key = $1").bytes(key.digest().as_bytes());
+        self.tables().has_row(&wanted)
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
@@ -138,8 +146,7 @@ impl CallStore for SqlCalls {
                 return Ok(false);
             }
             // If the record has been replaced since, the new one is checked.
-            let rows = tables.write(removal(tables.dialect(), key, &bytes).into())?;
-            if rows.last().is_some_and(|removed| !removed.is_empty()) {
+            if !tables.write(&removal(tables.dialect(), key, &bytes))?.is_empty() {
                 return Ok(true);
             }
         }

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    future::Future,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -17,15 +16,18 @@ use fleche_core::{
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    connection,
-    connection::Connections,
-    error::{Failed, config},
-    file_access::{FileAccess, is_on_network},
-    files::beside,
+    driver::Driver,
+    error::{DbError, config},
     leases::LeaseRows,
-    repair::Repair,
-    runtime, schema,
+    postgres::{Client, server_options},
+    schema,
     schema::{LEASE_TTL, Rights},
+    sqlite::{
+        file_access::{FileAccess, is_on_network},
+        files::beside,
+        pool::Pool,
+        repair::Repair,
+    },
     tables::Tables,
     url::{DatabaseUrl, Target, without_path},
 };
@@ -82,16 +84,16 @@ impl Database {
                 check_schema(url, schema)?;
                 let place = schema.map_or_else(String::new, |schema| format!(", schema `{schema}`"));
                 let name = format!("the sql store `{url}`{place}");
-                let fail = |failed: Failed| {
-                    if url.is_variable() { failed.without_details(&name) } else { failed.into_error(&name) }
+                let fail = |error: DbError| {
+                    if url.is_variable() { error.without_details(&name) } else { error.into_error(&name) }
                 };
-                let options = connection::server_options(&server, schema).map_err(|error| fail(error.into()))?;
-                let schema = schema.map(str::to_owned);
+                let options = server_options(&server, schema).map_err(|error| fail(error.into()))?;
                 let database = OPEN.get_or_open(Identity::of_server(&options), || {
-                    let opened = connected(&name, schema, async move { connection::to_server(options, timeout).await });
+                    let opened = Client::connect(options, timeout).map(Driver::Postgres);
+                    let opened = opened.and_then(|driver| prepared(driver, schema, &name));
                     Ok(Self::of(name.clone(), opened.map_err(fail)?, None, None))
                 })?;
-                database.tables.connections.shorten_timeout(timeout);
+                database.tables.driver.shorten_timeout(timeout);
                 Ok((database, url.clone()))
             }
         }
@@ -106,30 +108,30 @@ impl Database {
             let access = FileAccess::of(path);
             let repair_state = Repair::of(path, rollback, &name, timeout);
             let open = || {
-                let path = path.to_owned();
-                connected(&name, None, async move { connection::to_file(&path, rollback, access, timeout).await })
+                let pool = Pool::open(path, rollback, access, timeout)?;
+                prepared(Driver::Sqlite(pool), None, &name)
             };
             if access != FileAccess::Full {
-                let opened = open().map_err(|failed| failed.into_error(&name))?;
+                let opened = open().map_err(|error| error.into_error(&name))?;
                 return Ok(Self::of(name, opened, None, Some(file)));
             }
             let opened = repair_state.watch(open)?;
             Ok(Self::of(name, opened, Some(repair_state.known()), Some(file)))
         })?;
-        database.tables.connections.shorten_timeout(timeout);
+        database.tables.driver.shorten_timeout(timeout);
         Ok(database)
     }
 
     fn of(
         name: String,
-        (connections, rights): (Connections, Rights),
+        (driver, rights): (Driver, Rights),
         repair_state: Option<Repair>,
         file: Option<(BackingFile<Self>, DatabaseUrl)>,
     ) -> Self {
         if rights == Rights::Read {
             tracing::info!("{name} is read-only for this user: nothing will be recorded in it");
         }
-        let tables = Arc::new(Tables::new(name, connections, rights, repair_state));
+        let tables = Arc::new(Tables::new(name, driver, rights, repair_state));
         Self { leases: Leases::new(LeaseRows(tables.clone()), LEASE_TTL), tables, file }
     }
 }
@@ -144,30 +146,16 @@ impl FileBacked for Database {
             remove_companions(file.path());
         }
         match &self.file {
-            Some((file, url)) => Self::open_file(file.path(), url, self.tables.connections.timeout()),
+            Some((file, url)) => Self::open_file(file.path(), url, self.tables.driver.timeout()),
             None => Err(Error::backend(&self.tables.name)("it is not in a file")),
         }
     }
 }
 
-/// Connects to a database and prepares its tables.
-fn connected(
-    name: &str,
-    schema: Option<String>,
-    connect: impl Future<Output = sqlx::Result<Connections>> + Send + 'static,
-) -> Result<(Connections, Rights), Failed> {
-    let to = name.to_owned();
-    let prepared = async move {
-        let connections = connect.await?;
-        match schema::prepare(&connections, schema.as_deref(), &to).await {
-            Ok(rights) => Ok((connections, rights)),
-            Err(failed) => {
-                connections.close().await;
-                Err(failed)
-            }
-        }
-    };
-    runtime::run(name, async move { Ok(prepared.await) })?
+/// Prepares the tables of a database.
+fn prepared(driver: Driver, schema: Option<&str>, name: &str) -> Result<(Driver, Rights), DbError> {
+    let rights = schema::prepare(&driver, schema, name)?;
+    Ok((driver, rights))
 }
 
 impl Identity {

@@ -1,44 +1,71 @@
 //! The errors of SQL stores, and the conversion of database errors.
 
-use std::fmt::{self, Display};
+use std::{
+    error,
+    fmt::{self, Display},
+    io,
+};
 
 use fleche_core::{CallKey, Error};
-use sqlx::{error::DatabaseError, sqlite::SqliteError};
+use rusqlite::ErrorCode;
 
 /// The reason for which an operation on a database failed.
-pub(crate) enum Failed {
-    /// An error of the database or of the connection to it.
-    Sql(sqlx::Error),
+#[derive(Debug)]
+pub(crate) enum DbError {
+    Sqlite(rusqlite::Error),
+    Postgres(sqlx::Error),
+    /// The operation took too long, or the connection was lost.
+    Io(io::Error),
     Other(Error),
 }
 
-impl Failed {
+impl DbError {
     /// Returns whether a SQLite file as a whole is damaged or is not a SQLite file, as opposed to a single damaged
     /// entry.
     pub(crate) fn is_damage(&self) -> bool {
-        // SQLITE_CORRUPT and SQLITE_NOTADB.
-        matches!(self.code(), Some(11 | 26))
+        matches!(self.sqlite_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
     }
 
     /// Returns whether damage to the header or to the definitions of tables may be the reason.
     pub(crate) fn may_be_damage(&self) -> bool {
-        // SQLITE_ERROR, for example for a missing column, and SQLITE_READONLY.
-        self.is_damage() || matches!(self.code(), Some(1 | 8))
+        // SQLITE_ERROR is the code, for example, for a missing column.
+        self.is_damage() || matches!(self.sqlite_code(), Some(ErrorCode::Unknown | ErrorCode::ReadOnly))
     }
 
-    /// Returns the primary error code of SQLite, if this is an error of SQLite: the lowest byte of an extended code.
-    fn code(&self) -> Option<u32> {
-        let Self::Sql(error) = self else { return None };
-        let error = error.as_database_error()?.try_downcast_ref::<SqliteError>()?;
-        Some(error.code()?.parse::<u32>().ok()? & 0xff)
+    fn sqlite_code(&self) -> Option<ErrorCode> {
+        if let Self::Sqlite(error) = self { sqlite_code(error) } else { None }
+    }
+
+    /// Returns the code of an error that the server reported: appendix A of PostgreSQL's manual.
+    fn server_code(&self) -> Option<String> {
+        let Self::Postgres(error) = self else { return None };
+        Some(error.as_database_error()?.code()?.into_owned())
     }
 
     /// Returns whether the user lacks permission for the operation.
     pub(crate) fn is_denied(&self) -> bool {
-        // SQLITE_READONLY; insufficient privilege and a read-only transaction: appendix A of PostgreSQL's manual.
-        let code =
-            if let Self::Sql(error) = self { error.as_database_error().and_then(DatabaseError::code) } else { None };
-        self.code() == Some(8) || matches!(code.as_deref(), Some("42501" | "25006"))
+        // Insufficient privilege, and a read-only transaction.
+        self.sqlite_code() == Some(ErrorCode::ReadOnly)
+            || matches!(self.server_code().as_deref(), Some("42501" | "25006"))
+    }
+
+    /// Returns whether the operation may succeed if it is tried again soon.
+    pub(crate) fn is_passing(&self) -> bool {
+        // Serialization failure, deadlock, and a server that is starting. The server may also have restarted since the
+        // connection was opened. If there is no server at all, waiting does not help: the caller proceeds without the
+        // store.
+        matches!(self.sqlite_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+            || matches!(self.server_code().as_deref(), Some("40001" | "40P01" | "57P03"))
+            || self.is_lost()
+    }
+
+    /// Returns whether the connection to a server was lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+        let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];
+        // A server that shuts down reports this before it closes the connection.
+        matches!(self, Self::Postgres(sqlx::Error::Io(error)) if kinds.contains(&error.kind()))
+            || matches!(self.server_code().as_deref(), Some("57P01" | "57P02"))
     }
 
     /// Returns the error for opening a server whose URL comes from the environment. It omits the server's message, which
@@ -46,66 +73,109 @@ impl Failed {
     pub(crate) fn without_details(self, store: &str) -> Error {
         let hidden = "details are not shown, since the URL comes from the environment";
         match self {
-            Self::Sql(sqlx::Error::Io(error)) => Error::backend(store)(std::io::Error::from(error.kind())),
-            Self::Sql(sqlx::Error::Database(error)) => {
-                let code = error.code().unwrap_or_default().into_owned();
-                Error::backend(store)(format!("the server refused with the code {code}; {hidden}"))
+            Self::Io(error) | Self::Postgres(sqlx::Error::Io(error)) => {
+                Error::backend(store)(io::Error::from(error.kind()))
             }
-            Self::Sql(_) => Error::backend(store)(format!("it cannot be opened; {hidden}")),
             Self::Other(error) => error,
+            error => Error::backend(store)(match error.server_code() {
+                Some(code) => format!("the server refused with the code {code}; {hidden}"),
+                None => format!("it cannot be opened; {hidden}"),
+            }),
         }
     }
 
     pub(crate) fn into_error(self, store: &str) -> Error {
         match self {
-            Self::Sql(error) => backend(store)(error),
             Self::Other(error) => error,
+            // The kind distinguishes timeouts from other errors.
+            Self::Io(error) | Self::Postgres(sqlx::Error::Io(error)) => Error::backend(store)(error),
+            error if error.is_damage() => Error::backend(store)(DamagedFile { why: None, source: error }),
+            Self::Sqlite(error) => Error::backend(store)(error),
+            Self::Postgres(error) => Error::backend(store)(error),
         }
     }
-}
 
-impl From<sqlx::Error> for Failed {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
+    /// Returns the error for unexpected content of a row.
+    pub(crate) fn content(what: &'static str) -> Self {
+        Self::Io(io::Error::new(io::ErrorKind::InvalidData, what))
+    }
+
+    /// Returns the error for a damaged file that cannot be repaired because of `why`.
+    pub(crate) fn beyond_repair(self, store: &str, why: &str) -> Error {
+        Error::backend(store)(DamagedFile { why: Some(why.to_owned()), source: self })
     }
 }
 
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
+/// Returns the primary error code of SQLite.
+pub(crate) fn sqlite_code(error: &rusqlite::Error) -> Option<ErrorCode> {
+    match error {
+        rusqlite::Error::SqliteFailure(error, _) | rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
+        _ => None,
     }
 }
 
-impl Display for Failed {
+impl Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sql(error) => error.fmt(f),
+            Self::Sqlite(error) => error.fmt(f),
+            Self::Postgres(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
             Self::Other(error) => error.fmt(f),
         }
     }
 }
 
-/// Returns a function that converts an error of the database or of the connection to it, for `map_err`.
-pub(crate) fn backend(store: &str) -> impl FnOnce(sqlx::Error) -> Error {
-    move |error| {
-        let failed = Failed::Sql(error);
-        match failed {
-            failed if failed.is_damage() => Error::backend(store)(format!(
-                "{failed}; the file is damaged or not a SQLite database: `sqlite3 FILE .recover` extracts what can be read"
-            )),
-            // The kind distinguishes timeouts from other errors.
-            Failed::Sql(sqlx::Error::Io(error)) => Error::backend(store)(error),
-            Failed::Sql(error) => Error::backend(store)(error),
-            Failed::Other(error) => error,
+impl error::Error for DbError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Sqlite(error) => error.source(),
+            Self::Postgres(error) => error.source(),
+            Self::Io(error) => error.source(),
+            Self::Other(error) => error.source(),
         }
     }
 }
 
-/// Returns the error for a damaged file that cannot be repaired because of `why`.
-pub(crate) fn beyond_repair(store: &str, failed: &Failed, why: &str) -> Error {
-    Error::backend(store)(format!(
-        "{failed}; the file is damaged and cannot be repaired: {why}; `sqlite3 FILE .recover` extracts what can be read"
-    ))
+impl From<rusqlite::Error> for DbError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+impl From<Error> for DbError {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// The error of a damaged file that was not repaired.
+#[derive(Debug)]
+struct DamagedFile {
+    /// The reason for which it cannot be repaired, unless it belongs to another program.
+    why: Option<String>,
+    source: DbError,
+}
+
+impl Display for DamagedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Some(why) => write!(f, "the file is damaged and cannot be repaired: {why}")?,
+            None => f.write_str("the file is damaged or not a SQLite database")?,
+        }
+        f.write_str("; `sqlite3 FILE .recover` extracts what can be read")
+    }
+}
+
+impl error::Error for DamagedFile {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.source)
+    }
 }
 
 /// Returns the error for a configuration.

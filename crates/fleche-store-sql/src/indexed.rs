@@ -37,8 +37,8 @@ pub(crate) fn moment(Timestamp(nanoseconds): Timestamp) -> i64 {
 }
 
 /// Returns the statements that store the record with these bytes and its index rows, replacing an earlier one.
-pub(crate) fn insertion(key: &CallKey, record: &Record, bytes: Vec<u8>) -> Result<Vec<Statement>> {
-    let id = *key.digest().as_bytes();
+pub(crate) fn insertion<'a>(key: &'a CallKey, record: &Record, bytes: Vec<u8>) -> Result<Vec<Statement<'a>>> {
+    let id = key.digest().as_bytes();
     let put = "INSERT INTO fleche_calls (key, function, version, written, record) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (key) DO UPDATE SET function = excluded.function, version = excluded.version,
             written = excluded.written, record = excluded.record";
@@ -47,10 +47,10 @@ pub(crate) fn insertion(key: &CallKey, record: &Record, bytes: Vec<u8>) -> Resul
     // The arguments are part of the call's key, so they are the same for each record of it. Metadata may differ.
     statements.push(Statement::new(format!("DELETE FROM fleche_metadata WHERE call = {NUMBER}")).bytes(id));
     let arguments = record.arguments.iter().map(|argument| Ok(vec![name(&argument.0), value(&argument.1)?]));
-    statements.extend(rows("fleche_arguments (call, name, reference)", id, &arguments.collect::<Result<Vec<_>>>()?));
+    statements.extend(rows("fleche_arguments (call, name, reference)", id, arguments.collect::<Result<Vec<_>>>()?));
     let fields = MetadataField::of(&record.metadata);
     let fields = fields.iter().map(|field| Ok(vec![name(&field.kind), name(&field.name), value(&field.value)?]));
-    statements.extend(rows("fleche_metadata (call, kind, name, value)", id, &fields.collect::<Result<Vec<_>>>()?));
+    statements.extend(rows("fleche_metadata (call, kind, name, value)", id, fields.collect::<Result<Vec<_>>>()?));
     Ok(statements)
 }
 
@@ -58,21 +58,21 @@ pub(crate) fn insertion(key: &CallKey, record: &Record, bytes: Vec<u8>) -> Resul
 const NUMBER: &str = "(SELECT number FROM fleche_calls WHERE key = $1)";
 
 /// Returns the statements that insert rows of the call's number and these columns, unless they exist.
-fn rows(table: &str, call: [u8; 32], rows: &[Vec<Vec<u8>>]) -> Vec<Statement> {
-    let insert = |rows: &[Vec<Vec<u8>>]| {
+fn rows<'a>(table: &str, call: &'a [u8; 32], mut rows: Vec<Vec<Vec<u8>>>) -> Vec<Statement<'a>> {
+    let insert = |rows: &mut [Vec<Vec<u8>>]| {
         let mut statement = Statement::new(format!("INSERT INTO {table} VALUES ")).bytes(call);
-        for (at, row) in rows.iter().enumerate() {
+        for (at, row) in rows.iter_mut().enumerate() {
             statement.push(&format!("{}({NUMBER}", if at == 0 { "" } else { ", " }));
-            for cell in row {
+            for cell in row.drain(..) {
                 statement.push(&format!(", ${}", statement.next()));
-                statement = statement.bytes(&**cell);
+                statement = statement.bytes(cell);
             }
             statement.push(")");
         }
         statement.push(" ON CONFLICT DO NOTHING");
         statement
     };
-    rows.chunks(ROWS_PER_STATEMENT).map(insert).collect()
+    rows.chunks_mut(ROWS_PER_STATEMENT).map(insert).collect()
 }
 
 #[cfg(test)]

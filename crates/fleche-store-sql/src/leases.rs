@@ -12,10 +12,11 @@ use fleche_core::{
 };
 
 use crate::{
-    error::backend,
+    error::DbError,
     indexed::moment,
+    row::Row,
     schema::{LEASE_TTL, millis},
-    statement::{Row, Statement},
+    statement::Statement,
     tables::Tables,
 };
 
@@ -39,8 +40,8 @@ impl LeaseRows {
         let sql = format!(
             "SELECT host, process, since, awaits FROM fleche_leases WHERE key = $1 AND until > {now} AND until <= {now} + $2"
         );
-        let rows = self.0.read(Statement::new(sql).bytes(*key.digest().as_bytes()).integer(millis(lasts)))?;
-        rows.first().map(claim_holder).transpose().map_err(backend(&self.0.name))
+        let wanted = Statement::new(sql).bytes(key.digest().as_bytes()).integer(millis(lasts));
+        Ok(self.0.read(&wanted, claim_holder)?.pop())
     }
 }
 
@@ -50,7 +51,7 @@ impl LeaseTable for LeaseRows {
         if self.owner_for(key, lasts)?.is_some() {
             return Ok(None);
         }
-        let (id, now) = (*key.digest().as_bytes(), self.now());
+        let (id, now) = (key.digest().as_bytes(), self.now());
         // A claim that ends later than a lease lasts was written with a clock that was ahead.
         let over = format!("DELETE FROM fleche_leases WHERE key = $1 AND (until <= {now} OR until > {now} + $2)");
         let grant = format!(
@@ -62,9 +63,8 @@ impl LeaseTable for LeaseRows {
         let grant = Statement::new(grant).bytes(id).integer(millis(lasts)).bytes(owner.host.as_bytes());
         let grant =
             grant.integer(owner.process.into()).integer(moment(since)).maybe_bytes(awaits(owner.waiting_on.as_deref()));
-        let rows = self.0.write(vec![Statement::new(over).bytes(id).integer(millis(lasts)), grant])?;
-        let number = rows.last().and_then(|rows| rows.first()).map(|row| row.integer(0)).transpose();
-        Ok(number.map_err(backend(&self.0.name))?.map(i64::cast_unsigned))
+        let numbers = self.0.write(&[Statement::new(over).bytes(id).integer(millis(lasts)), grant])?;
+        Ok(numbers.first().copied().map(i64::cast_unsigned))
     }
 
     fn renew(&self, key: &CallKey, grant: u64, lasts: Duration) -> Result<bool> {
@@ -86,8 +86,8 @@ impl LeaseTable for LeaseRows {
 }
 
 /// Returns a statement whose first two parameters identify one grant of the call.
-fn of(key: &CallKey, grant: u64, sql: String) -> Statement {
-    Statement::new(sql).bytes(*key.digest().as_bytes()).integer(grant.cast_signed())
+fn of(key: &CallKey, grant: u64, sql: String) -> Statement<'_> {
+    Statement::new(sql).bytes(key.digest().as_bytes()).integer(grant.cast_signed())
 }
 
 /// Encodes the keys as the concatenation of their bytes.
@@ -95,14 +95,14 @@ fn awaits(keys: Option<&[CallKey]>) -> Option<Vec<u8>> {
     keys.map(|keys| keys.iter().flat_map(|key| *key.digest().as_bytes()).collect())
 }
 
-fn claim_holder(row: &Row) -> sqlx::Result<ClaimHolder> {
+fn claim_holder(row: Row<'_>) -> Result<ClaimHolder, DbError> {
     let since = Duration::from_nanos(row.integer(2)?.try_into().unwrap_or(0));
     let awaits = row.maybe_bytes(3)?.map(|bytes| {
         let (keys, _) = bytes.as_chunks::<32>();
         keys.iter().map(|key| CallKey::from(Digest::from_bytes(*key))).collect()
     });
     Ok(ClaimHolder {
-        host: String::from_utf8_lossy(&row.bytes(0)?).into_owned(),
+        host: String::from_utf8_lossy(row.bytes(0)?).into_owned(),
         process: u32::try_from(row.integer(1)?).unwrap_or(0),
         since: SystemTime::UNIX_EPOCH + since,
         waiting_on: awaits,

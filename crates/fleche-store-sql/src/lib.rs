@@ -96,22 +96,18 @@
 
 mod calls;
 mod config;
-mod connection;
 mod database;
+mod driver;
 mod error;
-mod file_access;
-mod files;
 mod indexed;
 mod leases;
+mod limit;
 mod list;
+mod postgres;
 mod query;
-mod recover;
-mod repair;
-mod retry;
-mod row_scan;
-mod runtime;
+mod row;
 mod schema;
-mod server;
+mod sqlite;
 mod statement;
 mod tables;
 mod url;

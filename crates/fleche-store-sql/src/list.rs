@@ -2,11 +2,7 @@
 
 use fleche_core::{Digest, DigestPrefix, Result, store::Entries};
 
-use crate::{
-    error::backend,
-    statement::{Row, Statement},
-    tables::Tables,
-};
+use crate::{error::DbError, statement::Statement, tables::Tables};
 
 /// The number of keys in a page.
 const PAGE: usize = 1000;
@@ -19,10 +15,11 @@ pub(crate) fn keys<'a>(tables: &'a Tables, select: &'static str, prefix: &Digest
         let (from, relation) = after.map_or((first, ">="), |after| (*after.as_bytes(), ">"));
         let column = select.rsplit(' ').next().unwrap_or_default();
         let sql = format!("{select} {relation} $1 AND {column} <= $2 ORDER BY {column} LIMIT {PAGE}");
-        let rows = tables.read(Statement::new(sql).bytes(from).bytes(last))?;
-        let digests: Vec<_> = rows.iter().map(|row| digest(row, 0).map_err(backend(&tables.name))).collect();
-        let next = digests.last().and_then(|last| last.as_ref().ok()).copied();
-        Ok((digests, next.filter(|_| rows.len() == PAGE)))
+        // A damaged key does not end the listing.
+        let digests = tables.read(&Statement::new(sql).bytes(&from).bytes(&last), |row| Ok(digest(row.bytes(0)?)))?;
+        let next = digests.last().and_then(|last| last.as_ref().ok()).copied().filter(|_| digests.len() == PAGE);
+        let digests = digests.into_iter().map(|digest| digest.map_err(|error| error.into_error(&tables.name)));
+        Ok((digests.collect(), next))
     }))
 }
 
@@ -40,11 +37,9 @@ pub(crate) fn pages<T, P>(load_page: impl Fn(Option<P>) -> Result<Page<T, P>>) -
     pages.flatten()
 }
 
-/// Returns the digest in this column.
-pub(crate) fn digest(row: &Row, column: usize) -> sqlx::Result<Digest> {
-    let bytes = row.bytes(column)?;
-    let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    Ok(Digest::from_bytes(bytes))
+/// Returns the digest that consists of these bytes of a key.
+pub(crate) fn digest(bytes: &[u8]) -> Result<Digest, DbError> {
+    <[u8; 32]>::try_from(bytes).map(Digest::from_bytes).map_err(|_| DbError::content("a key is not a digest"))
 }
 
 /// Returns the first and the last digest with this prefix.

@@ -3,10 +3,11 @@
 use fleche_core::{CallKey, Query, Record, Result, store::Entries};
 
 use crate::{
-    error::backend,
+    error::DbError,
     indexed::{moment, name, number, value},
     list::{digest, pages},
-    statement::{Row, Statement},
+    row::Row,
+    statement::Statement,
     tables::{Quarantined, Tables},
 };
 
@@ -17,9 +18,8 @@ const PAGE: usize = 100;
 pub(crate) fn find<'a>(tables: &'a Tables, query: &'a Query) -> Entries<'a, (CallKey, Record)> {
     let records = pages(move |after: Option<Place>| {
         let place = after.map_or_else(|| Place::first(tables, query), Ok)?;
-        let rows = tables.read(page(query, &place)?)?;
-        let next = rows.last().filter(|_| rows.len() == PAGE).map(|last| place.after(last)).transpose();
-        let next = next.map_err(backend(&tables.name))?;
+        let rows = tables.read(&page(query, &place)?, Found::of)?;
+        let next = rows.last().filter(|_| rows.len() == PAGE).map(|last| place.after(last));
         Ok((rows.iter().map(|row| record(tables, row)).collect(), next))
     });
     let wanted = |found: &Result<Option<(CallKey, Record)>>| {
@@ -28,15 +28,33 @@ pub(crate) fn find<'a>(tables: &'a Tables, query: &'a Query) -> Entries<'a, (Cal
     Box::new(records.filter(wanted).filter_map(Result::transpose))
 }
 
+/// A row of a page.
+struct Found {
+    key: Vec<u8>,
+    number: i64,
+    written: i64,
+    record: Vec<u8>,
+}
+
+impl Found {
+    fn of(row: Row<'_>) -> Result<Self, DbError> {
+        Ok(Self {
+            key: row.bytes(0)?.to_vec(),
+            number: row.integer(1)?,
+            written: row.integer(2)?,
+            record: row.bytes(3)?.to_vec(),
+        })
+    }
+}
+
 /// Returns the record in this row, or `None` if it has a later format or has just been removed.
-fn record(tables: &Tables, row: &Row) -> Result<Option<(CallKey, Record)>> {
-    let key = CallKey::from(digest(row, 0).map_err(backend(&tables.name))?);
-    let bytes = row.bytes(3).map_err(backend(&tables.name))?;
-    let record = match tables.verified(&key, &bytes) {
+fn record(tables: &Tables, Found { key, record, .. }: &Found) -> Result<Option<(CallKey, Record)>> {
+    let key = CallKey::from(digest(key).map_err(|error| error.into_error(&tables.name))?);
+    let record = match tables.verified(&key, record, Record::from_bytes) {
         Ok(record) => record,
-        Err(why) => match tables.quarantine_record(&key, &bytes, &why)? {
+        Err(why) => match tables.quarantine_record(&key, record, &why)? {
             Quarantined::Gone => None,
-            Quarantined::Another => tables.get(&key)?,
+            Quarantined::Another => tables.get(&key, Record::from_bytes)?,
         },
     };
     Ok(record.map(|record| (key, record)))
@@ -56,21 +74,20 @@ impl Place {
     fn first(tables: &Tables, query: &Query) -> Result<Self> {
         let last = "SELECT coalesce((SELECT max(number) FROM fleche_calls), 0),
             coalesce((SELECT max(written) FROM fleche_calls), 0)";
-        let rows = tables.read(Statement::new(last))?;
-        let numbers = rows.first().map(|row| Ok((row.integer(0)?, row.integer(1)?))).transpose();
-        let (last, latest) = numbers.map_err(backend(&tables.name))?.unwrap_or_default();
+        let numbers = tables.read(&Statement::new(last), |row| Ok((row.integer(0)?, row.integer(1)?)))?;
+        let (last, latest) = numbers.first().copied().unwrap_or_default();
         Ok(Self { number: 0, written: query.earliest().map_or(0, moment), last, latest })
     }
 
-    fn after(&self, row: &Row) -> sqlx::Result<Self> {
-        Ok(Self { number: row.integer(1)?, written: row.integer(2)?, ..*self })
+    fn after(&self, found: &Found) -> Self {
+        Self { number: found.number, written: found.written, ..*self }
     }
 }
 
 /// Returns the statement for the page that begins at this place: key, number, time and record of the calls that match
 /// the query, as far as the tables show. The first of these conditions selects the index: an argument, metadata, the
 /// function, the version, the time.
-fn page(query: &Query, place: &Place) -> Result<Statement> {
+fn page(query: &Query, place: &Place) -> Result<Statement<'static>> {
     const BY_TIME: &str = "c.written, c.number";
     const SELECT: &str = "SELECT c.key, c.number, c.written, c.record FROM";
     let mut arguments = query.arguments().iter();
@@ -147,8 +164,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let config = SqlCallsConfig::new(format!("sqlite:{}/db", directory.path().display()));
         let (database, _) = Database::open(config.settings()).unwrap();
-        let rows = database.tables.read(page(query, place).unwrap().explained()).unwrap();
-        rows.iter().map(|row| row.text(3).unwrap()).collect::<Vec<_>>().join("\n")
+        let explained = page(query, place).unwrap().explained();
+        database.tables.read(&explained, |row| row.text(3)).unwrap().join("\n")
     }
 
     /// Asserts that each line of the plan is a search with this beginning, and that nothing is sorted.

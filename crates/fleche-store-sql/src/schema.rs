@@ -1,10 +1,10 @@
 //! The tables: their creation, the check of their version, and the duration of claims in them.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crate::{
-    connection::Connections,
-    error::{Failed, config},
+    driver::Driver,
+    error::{DbError, config},
     statement::{Dialect, Statement},
 };
 
@@ -29,27 +29,27 @@ pub(crate) enum Rights {
 /// # Errors
 /// Fails with [`Error::Config`](fleche_core::Error::Config) if a later version of fleche created the tables, or if they
 /// are missing and cannot be created.
-pub(crate) async fn prepare(connections: &Connections, schema: Option<&str>, store: &str) -> Result<Rights, Failed> {
-    let mut version = version(connections).await?;
+pub(crate) fn prepare(driver: &Driver, schema: Option<&str>, store: &str) -> Result<Rights, DbError> {
+    let mut version = version(driver)?;
     if version.is_none_or(|version| version < VERSION) {
-        match connections.write(&tables(connections.dialect(), schema)).await.map_err(Failed::Sql) {
+        match driver.write(&tables(driver.dialect(), schema)) {
             Err(failed) if failed.is_denied() => {
                 let why = format!("its tables are missing, and this user may not create them ({failed})");
-                return Err(Failed::Other(config(store, why)));
+                return Err(DbError::Other(config(store, why)));
             }
             made => made?,
         };
-        version = self::version(connections).await?;
+        version = self::version(driver)?;
     }
     match version {
         Some(VERSION) => {
-            let rights = rights(connections).await?;
+            let rights = rights(driver)?;
             if rights == Rights::Full {
-                sweep(connections).await?;
+                sweep(driver)?;
             }
             Ok(rights)
         }
-        Some(version) => Err(Failed::Other(config(
+        Some(version) => Err(DbError::Other(config(
             store,
             format!(
                 "its tables have version {version}, and this version of fleche knows version {VERSION}: use the version that \
@@ -58,19 +58,19 @@ pub(crate) async fn prepare(connections: &Connections, schema: Option<&str>, sto
         ))),
         None => {
             let why = "`fleche_meta` does not contain the version of its tables: use another database";
-            Err(Failed::Other(config(store, why)))
+            Err(DbError::Other(config(store, why)))
         }
     }
 }
 
-async fn rights(connections: &Connections) -> sqlx::Result<Rights> {
-    let may_write = match connections.dialect() {
-        Dialect::Sqlite => !connections.is_read_only(),
+fn rights(driver: &Driver) -> Result<Rights, DbError> {
+    let may_write = match driver.dialect() {
+        Dialect::Sqlite => !driver.is_read_only_file(),
         Dialect::Postgres => {
             let tables = ["fleche_values", "fleche_calls", "fleche_arguments", "fleche_metadata", "fleche_leases"];
             let tables = tables.map(|table| format!("has_table_privilege('{table}', 'INSERT')")).join(" AND ");
             let asked = format!("SELECT 1 WHERE current_setting('transaction_read_only') = 'off' AND {tables}");
-            !connections.read(&Statement::new(asked)).await?.is_empty()
+            has_row(driver, asked)?
         }
     };
     Ok(if may_write { Rights::Full } else { Rights::Read })
@@ -78,11 +78,11 @@ async fn rights(connections: &Connections) -> sqlx::Result<Rights> {
 
 /// Removes claims that expired long ago or whose times are far in the future: no process holds them. Writes only if
 /// there are any, so that opening does not wait for writers.
-async fn sweep(connections: &Connections) -> sqlx::Result<()> {
-    let now = connections.dialect().now();
+fn sweep(driver: &Driver) -> Result<(), DbError> {
+    let now = driver.dialect().now();
     let lost = format!("FROM fleche_leases WHERE until < {now} - 86400000 OR until > {now} + 86400000");
-    if !connections.read(&Statement::new(format!("SELECT 1 {lost} LIMIT 1"))).await?.is_empty()
-        && let Err(error) = connections.write(&[Statement::new(format!("DELETE {lost}"))]).await
+    if has_row(driver, format!("SELECT 1 {lost} LIMIT 1"))?
+        && let Err(error) = driver.write(&[Statement::new(format!("DELETE {lost}"))])
     {
         tracing::debug!(%error, "cannot remove claims that no process holds");
     }
@@ -90,23 +90,27 @@ async fn sweep(connections: &Connections) -> sqlx::Result<()> {
 }
 
 /// Returns the version of the tables, or `None` if there are none.
-async fn version(connections: &Connections) -> sqlx::Result<Option<i64>> {
-    let exists = match connections.dialect() {
+fn version(driver: &Driver) -> Result<Option<i64>, DbError> {
+    let exists = match driver.dialect() {
         Dialect::Sqlite => "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'fleche_meta'",
         Dialect::Postgres => "SELECT 1 WHERE to_regclass('fleche_meta') IS NOT NULL",
     };
-    if connections.read(&Statement::new(exists)).await?.is_empty() {
+    if !has_row(driver, exists)? {
         return Ok(None);
     }
-    let rows = connections.read(&Statement::new("SELECT value FROM fleche_meta WHERE name = 'schema'")).await?;
-    rows.first().map(|row| row.integer(0)).transpose()
+    let version = Statement::new("SELECT value FROM fleche_meta WHERE name = 'schema'");
+    Ok(driver.read(&version, |row| row.integer(0))?.pop())
+}
+
+fn has_row(driver: &Driver, query: impl Into<Cow<'static, str>>) -> Result<bool, DbError> {
+    Ok(!driver.read(&Statement::new(query), |_| Ok(()))?.is_empty())
 }
 
 /// Returns the statements that create the tables. Each does nothing if it has been run before.
 ///
 /// Text is stored as bytes: so comparison does not depend on a locale, and text may contain zeros, which PostgreSQL's
 /// text types do not allow.
-pub(crate) fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement> {
+pub(crate) fn tables(dialect: Dialect, schema: Option<&str>) -> Vec<Statement<'static>> {
     let (bytes, counter, all_key) = (dialect.bytes(), dialect.counter(), dialect.all_key());
     let mut statements = Vec::new();
     if dialect == Dialect::Postgres {

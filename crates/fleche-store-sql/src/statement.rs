@@ -1,32 +1,28 @@
-//! Statements that both databases understand, their dialects, and rows of either.
+//! Statements that both databases understand, and their dialects.
 
-use std::{borrow::Cow, sync::Arc};
-
-use sqlx::{AssertSqlSafe, Row as _, Sqlite, pool::PoolConnection, postgres::PgRow, query, raw_sql, sqlite::SqliteRow};
-
-use crate::server::PooledConnection;
+use std::borrow::Cow;
 
 /// A statement with its parameters, numbered from `$1`. The text comes only from this crate; all user data are
 /// parameters.
 #[derive(Clone)]
-pub(crate) struct Statement {
-    sql: Cow<'static, str>,
-    parameters: Vec<Parameter>,
+pub(crate) struct Statement<'a> {
+    pub(crate) sql: Cow<'static, str>,
+    pub(crate) parameters: Vec<Parameter<'a>>,
 }
 
 #[derive(Clone)]
-enum Parameter {
-    Bytes(Arc<[u8]>),
+pub(crate) enum Parameter<'a> {
+    Bytes(Cow<'a, [u8]>),
     NoBytes,
     Integer(i64),
 }
 
-impl Statement {
+impl<'a> Statement<'a> {
     pub(crate) fn new(sql: impl Into<Cow<'static, str>>) -> Self {
         Self { sql: sql.into(), parameters: Vec::new() }
     }
 
-    pub(crate) fn bytes(self, bytes: impl Into<Arc<[u8]>>) -> Self {
+    pub(crate) fn bytes(self, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
         self.with(Parameter::Bytes(bytes.into()))
     }
 
@@ -38,7 +34,7 @@ impl Statement {
         self.with(Parameter::Integer(integer))
     }
 
-    fn with(mut self, parameter: Parameter) -> Self {
+    fn with(mut self, parameter: Parameter<'a>) -> Self {
         self.parameters.push(parameter);
         self
     }
@@ -50,7 +46,7 @@ impl Statement {
 
     /// Returns the total size of the parameters in bytes.
     pub(crate) fn bytes_sent(&self) -> usize {
-        let length = |parameter: &Parameter| if let Parameter::Bytes(bytes) = parameter { bytes.len() } else { 0 };
+        let length = |parameter: &Parameter<'_>| if let Parameter::Bytes(bytes) = parameter { bytes.len() } else { 0 };
         self.parameters.iter().map(length).sum()
     }
 
@@ -59,17 +55,14 @@ impl Statement {
         self.sql.to_mut().push_str(sql);
     }
 
-    /// Runs the statement on a SQLite file, on this thread.
-    pub(crate) fn run_on(&self, connection: &rusqlite::Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(&self.sql)?;
-        for (at, parameter) in self.parameters.iter().enumerate() {
-            match parameter {
-                Parameter::Bytes(bytes) => statement.raw_bind_parameter(at + 1, &**bytes)?,
-                Parameter::NoBytes => statement.raw_bind_parameter(at + 1, rusqlite::types::Null)?,
-                Parameter::Integer(integer) => statement.raw_bind_parameter(at + 1, integer)?,
-            }
-        }
-        statement.raw_execute().map(drop)
+    /// Returns the statement with copies of its parameters, for another thread.
+    pub(crate) fn to_static(&self) -> Statement<'static> {
+        let parameters = self.parameters.iter().map(|parameter| match parameter {
+            Parameter::Bytes(bytes) => Parameter::Bytes(bytes.to_vec().into()),
+            Parameter::NoBytes => Parameter::NoBytes,
+            Parameter::Integer(integer) => Parameter::Integer(*integer),
+        });
+        Statement { sql: self.sql.clone(), parameters: parameters.collect() }
     }
 
     /// Returns the statement that explains its query plan, for tests.
@@ -77,131 +70,6 @@ impl Statement {
     pub(crate) fn explained(mut self) -> Self {
         self.sql = format!("EXPLAIN QUERY PLAN {}", self.sql).into();
         self
-    }
-}
-
-/// A connection in use.
-pub(crate) enum Connection {
-    Sqlite(PoolConnection<Sqlite>),
-    Postgres(PooledConnection),
-}
-
-/// A transaction: its statements take effect with [`commit`](Self::commit), or not at all if it is dropped before.
-pub(crate) enum Transaction {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
-    Postgres(PooledConnection),
-}
-
-macro_rules! fetch {
-    ($connection:expr, $statement:expr) => {{
-        let mut query = query(AssertSqlSafe($statement.sql.clone()));
-        for parameter in &$statement.parameters {
-            query = match parameter {
-                Parameter::Bytes(bytes) => query.bind(bytes.clone()),
-                Parameter::NoBytes => query.bind(None::<Vec<u8>>),
-                Parameter::Integer(integer) => query.bind(*integer),
-            };
-        }
-        query.fetch_all(&mut **$connection).await
-    }};
-}
-
-macro_rules! impl_fetch {
-    ($type:ident) => {
-        impl $type {
-            /// Runs the statement to its end, and returns its rows.
-            pub(crate) async fn fetch(&mut self, statement: &Statement) -> sqlx::Result<Vec<Row>> {
-                match self {
-                    Self::Sqlite(connection) => {
-                        Ok(fetch!(connection, statement)?.into_iter().map(Row::Sqlite).collect())
-                    }
-                    Self::Postgres(connection) => {
-                        Ok(fetch!(connection, statement)?.into_iter().map(Row::Postgres).collect())
-                    }
-                }
-            }
-        }
-    };
-}
-
-impl_fetch!(Connection);
-impl_fetch!(Transaction);
-
-impl Connection {
-    /// Makes the connection close instead of returning to the pool.
-    pub(crate) fn give_up(&mut self) {
-        match self {
-            Self::Sqlite(connection) => connection.close_on_drop(),
-            // It closes unless it is returned to the pool.
-            Self::Postgres(_) => {}
-        }
-    }
-
-    /// Returns the connection to the pool. No operation may be running on it.
-    pub(crate) fn give_back(self) {
-        match self {
-            // Dropping it returns it.
-            Self::Sqlite(_) => {}
-            Self::Postgres(connection) => connection.give_back(),
-        }
-    }
-}
-
-impl Transaction {
-    /// Begins a transaction on a server. If the transaction does not end, the connection is closed.
-    pub(crate) async fn begin(mut connection: PooledConnection) -> sqlx::Result<Self> {
-        raw_sql("BEGIN").execute(&mut *connection).await?;
-        Ok(Self::Postgres(connection))
-    }
-
-    pub(crate) async fn commit(self) -> sqlx::Result<()> {
-        match self {
-            Self::Sqlite(transaction) => transaction.commit().await,
-            Self::Postgres(mut connection) => {
-                raw_sql("COMMIT").execute(&mut *connection).await?;
-                connection.give_back();
-                Ok(())
-            }
-        }
-    }
-}
-
-/// A row.
-pub(crate) enum Row {
-    Sqlite(SqliteRow),
-    Postgres(PgRow),
-}
-
-impl Row {
-    /// Returns the bytes in this column, counted from 0, or `None` for `NULL`.
-    pub(crate) fn maybe_bytes(&self, column: usize) -> sqlx::Result<Option<Vec<u8>>> {
-        match self {
-            Self::Sqlite(row) => row.try_get(column),
-            Self::Postgres(row) => row.try_get(column),
-        }
-    }
-
-    pub(crate) fn bytes(&self, column: usize) -> sqlx::Result<Vec<u8>> {
-        match self {
-            Self::Sqlite(row) => row.try_get(column),
-            Self::Postgres(row) => row.try_get(column),
-        }
-    }
-
-    /// Returns the number in this column, which is a `BIGINT`.
-    pub(crate) fn integer(&self, column: usize) -> sqlx::Result<i64> {
-        match self {
-            Self::Sqlite(row) => row.try_get(column),
-            Self::Postgres(row) => row.try_get(column),
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn text(&self, column: usize) -> sqlx::Result<String> {
-        match self {
-            Self::Sqlite(row) => row.try_get(column),
-            Self::Postgres(row) => row.try_get(column),
-        }
     }
 }
 

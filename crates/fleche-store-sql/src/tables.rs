@@ -3,19 +3,18 @@
 
 use std::{
     collections::HashSet,
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard},
 };
 
 use fleche_core::{CallKey, Digest, Result, spi::LockResultExt, store::ensure_not_forked};
 
 use crate::{
-    connection::Connections,
-    error::{Failed, damaged, read_only},
-    repair::Repair,
-    runtime,
+    driver::Driver,
+    error::{DbError, damaged, read_only},
+    row::Row,
     schema::Rights,
-    statement::{Dialect, Row, Statement},
+    sqlite::repair::Repair,
+    statement::{Dialect, Statement},
 };
 
 /// The maximum length of a value, in bytes, that both databases can store in one row: a SQLite row has at most a
@@ -26,7 +25,7 @@ pub(crate) const MAX_ENTRY_LEN: usize = 999_000_000;
 pub(crate) struct Tables {
     /// The name in messages, without a password.
     pub(crate) name: String,
-    pub(crate) connections: Connections,
+    pub(crate) driver: Driver,
     rights: Rights,
     /// Repairs the SQLite file.
     repair_state: Option<Repair>,
@@ -35,8 +34,8 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn new(name: String, connections: Connections, rights: Rights, repair_state: Option<Repair>) -> Self {
-        Self { name, connections, rights, repair_state, later_records: Mutex::default() }
+    pub(crate) fn new(name: String, driver: Driver, rights: Rights, repair_state: Option<Repair>) -> Self {
+        Self { name, driver, rights, repair_state, later_records: Mutex::default() }
     }
 
     /// Returns whether the database is read-only for this user.
@@ -45,44 +44,43 @@ impl Tables {
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
-        self.connections.dialect()
+        self.driver.dialect()
     }
 
-    /// Runs a statement that changes nothing, and returns its rows.
-    pub(crate) fn read(&self, statement: Statement) -> Result<Vec<Row>> {
-        let statement = Arc::new(statement);
-        self.run(|connections| {
-            let statement = statement.clone();
-            async move { connections.read(&statement).await }
-        })
+    /// Runs a statement that changes nothing, and returns what the function makes of its rows. The function may not use
+    /// the database.
+    pub(crate) fn read<T>(
+        &self,
+        statement: &Statement<'_>,
+        mut map: impl FnMut(Row<'_>) -> Result<T, DbError>,
+    ) -> Result<Vec<T>> {
+        self.run(|| self.driver.read(statement, &mut map))
     }
 
-    /// Runs the statements in one transaction. Returns the rows of each.
+    /// Returns whether the statement, which changes nothing, returns a row.
+    pub(crate) fn has_row(&self, statement: &Statement<'_>) -> Result<bool> {
+        Ok(!self.read(statement, |_| Ok(()))?.is_empty())
+    }
+
+    /// Runs the statements in one transaction. Returns the numbers in the first column of the rows of the last one.
     ///
     /// # Errors
     /// Fails with [`Error::Refused`](fleche_core::Error::Refused) if the database is read-only.
-    pub(crate) fn write(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>> {
+    pub(crate) fn write(&self, statements: &[Statement<'_>]) -> Result<Vec<i64>> {
         if self.is_read_only() {
             return Err(read_only(&self.name));
         }
-        let statements = Arc::new(statements);
-        self.run(|connections| {
-            let statements = statements.clone();
-            async move { connections.write(&statements).await }
-        })
+        self.run(|| self.driver.write(statements))
     }
 
     /// Runs the statement. Returns its number of rows: one for each changed row, if it ends with `RETURNING 1`.
-    pub(crate) fn change(&self, statement: Statement) -> Result<usize> {
-        Ok(self.write(vec![statement])?.first().map_or(0, Vec::len))
+    pub(crate) fn change(&self, statement: Statement<'_>) -> Result<usize> {
+        Ok(self.write(&[statement])?.len())
     }
 
     /// Returns once all earlier writes are on disk.
     pub(crate) fn sync(&self) -> Result<()> {
-        if self.is_read_only() {
-            return Ok(());
-        }
-        self.run(|connections| async move { connections.sync().await })
+        if self.is_read_only() { Ok(()) } else { self.run(|| self.driver.sync()) }
     }
 
     /// Returns the keys under which this process has found records of a later format.
@@ -90,27 +88,12 @@ impl Tables {
         self.later_records.lock().ignore_poison()
     }
 
-    fn run<T, F>(&self, operation: impl Fn(Connections) -> F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = sqlx::Result<T>> + Send + 'static,
-    {
-        let name = &self.name;
-        ensure_not_forked(|| name)?;
-        let attempt = || {
-            let operation = operation(self.connections.clone());
-            Ok(runtime::run(name, async move { Ok(operation.await) })??)
-        };
+    fn run<T>(&self, mut operation: impl FnMut() -> Result<T, DbError>) -> Result<T> {
+        ensure_not_forked(|| &self.name)?;
         match &self.repair_state {
-            Some(repair_state) => repair_state.watch(attempt),
-            None => attempt().map_err(|failed: Failed| failed.into_error(name)),
+            Some(repair_state) => repair_state.watch(operation),
+            None => operation().map_err(|error| error.into_error(&self.name)),
         }
-    }
-}
-
-impl Drop for Tables {
-    fn drop(&mut self) {
-        runtime::finish(self.connections.clone().close());
     }
 }
 
@@ -131,31 +114,29 @@ impl Tables {
     pub(crate) fn quarantine_value(&self, id: &Digest, bytes: &[u8], why: &str) -> Result<Quarantined> {
         let remove = Statement::new("DELETE FROM fleche_values WHERE id = $1 AND bytes = $2 RETURNING 1");
         let keep = self.back_up("values", "SELECT id, bytes FROM fleche_values WHERE id = $1 AND bytes = $2");
-        let statements = vec![
-            keep.bytes(*id.as_bytes()).bytes(bytes).bytes(why.as_bytes()),
-            remove.bytes(*id.as_bytes()).bytes(bytes),
-        ];
+        let statements =
+            [keep.bytes(id.as_bytes()).bytes(bytes).bytes(why.as_bytes()), remove.bytes(id.as_bytes()).bytes(bytes)];
         let entry = format!("value {id}");
-        self.moved(self.write(statements), &entry, why)?;
-        let still = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(*id.as_bytes());
-        Ok(if self.read(still)?.is_empty() { Quarantined::Gone } else { Quarantined::Another })
+        self.moved(self.write(&statements), &entry, why)?;
+        let still = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(id.as_bytes());
+        Ok(if self.has_row(&still)? { Quarantined::Another } else { Quarantined::Gone })
     }
 
     /// Moves the record to `fleche_damaged`, like [`quarantine_value`](Self::quarantine_value).
     pub(crate) fn quarantine_record(&self, key: &CallKey, record: &[u8], why: &str) -> Result<Quarantined> {
-        let id = *key.digest().as_bytes();
+        let id = key.digest().as_bytes();
         let keep = self.back_up("calls", "SELECT key, record FROM fleche_calls WHERE key = $1 AND record = $2");
         let mut statements = vec![keep.bytes(id).bytes(record).bytes(why.as_bytes())];
         statements.extend(removal(self.dialect(), key, record));
         let entry = format!("the record of call {key}");
-        self.moved(self.write(statements), &entry, why)?;
+        self.moved(self.write(&statements), &entry, why)?;
         let still = Statement::new("SELECT 1 FROM fleche_calls WHERE key = $1").bytes(id);
-        Ok(if self.read(still)?.is_empty() { Quarantined::Gone } else { Quarantined::Another })
+        Ok(if self.has_row(&still)? { Quarantined::Another } else { Quarantined::Gone })
     }
 
     /// Returns a statement that copies the result of the query, a key and bytes, to `fleche_damaged`. `$3` is the
     /// reason.
-    fn back_up(&self, origin: &str, query: &str) -> Statement {
+    fn back_up<'a>(&self, origin: &str, query: &str) -> Statement<'a> {
         let (now, for_update) = (self.dialect().now(), self.dialect().for_update());
         Statement::new(format!(
             "INSERT INTO fleche_damaged (origin, key, bytes, why, noticed)
@@ -164,9 +145,9 @@ impl Tables {
     }
 
     /// Returns the error for the damage if the last statement has removed the entry, or if the statements failed.
-    fn moved(&self, done: Result<Vec<Vec<Row>>>, entry: &str, why: &str) -> Result<()> {
+    fn moved(&self, done: Result<Vec<i64>>, entry: &str, why: &str) -> Result<()> {
         match done {
-            Ok(rows) if rows.last().is_none_or(Vec::is_empty) => Ok(()),
+            Ok(removed) if removed.is_empty() => Ok(()),
             Ok(_) => Err(damaged(&self.name, entry, why, "it was moved to the table `fleche_damaged`")),
             Err(error) => {
                 let fate = format!("it stays in place, since it cannot be moved: {error}");
@@ -178,9 +159,9 @@ impl Tables {
 
 /// Returns statements that remove the record, if it has these bytes, and its index rows. The last one returns a row if
 /// the record was removed.
-pub(crate) fn removal(dialect: Dialect, key: &CallKey, record: &[u8]) -> [Statement; 4] {
+pub(crate) fn removal<'a>(dialect: Dialect, key: &'a CallKey, record: &'a [u8]) -> [Statement<'a>; 4] {
     const CALL: &str = "FROM fleche_calls WHERE key = $1 AND record = $2";
-    let of_it = |sql: String| Statement::new(sql).bytes(*key.digest().as_bytes()).bytes(record);
+    let of_it = |sql: String| Statement::new(sql).bytes(key.digest().as_bytes()).bytes(record);
     [
         // Locks the row, so that the statements below see the same record.
         of_it(format!("SELECT 1 {CALL} {}", dialect.for_update())),

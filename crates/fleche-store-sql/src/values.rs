@@ -12,7 +12,7 @@ use fleche_core::{
 use crate::{
     DatabaseUrl, SqlValuesConfig,
     database::Database,
-    error::{backend, too_large},
+    error::too_large,
     list::keys,
     statement::Statement,
     tables::{MAX_ENTRY_LEN, Quarantined},
@@ -62,10 +62,9 @@ impl ValueStore for SqlValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
         let tables = &self.database.current().tables;
         loop {
-            let wanted = Statement::new("SELECT bytes FROM fleche_values WHERE id = $1").bytes(*id.as_bytes());
-            let rows = tables.read(wanted)?;
-            let Some(row) = rows.first() else { return Ok(None) };
-            let bytes = Bytes::from(row.bytes(0).map_err(backend(&tables.name))?);
+            let wanted = Statement::new("SELECT bytes FROM fleche_values WHERE id = $1").bytes(id.as_bytes());
+            let found = tables.read(&wanted, |row| Ok(Bytes::copy_from_slice(row.bytes(0)?)))?.pop();
+            let Some(bytes) = found else { return Ok(None) };
             match check(bytes.clone()) {
                 Ok(content) => return Ok(Some(content)),
                 Err(why) => match tables.quarantine_value(id, &bytes, &why)? {
@@ -82,27 +81,26 @@ impl ValueStore for SqlValues {
         let length = i64::try_from(encoded.len()).ok().filter(|_| encoded.len() <= MAX_ENTRY_LEN);
         let Some(length) = length else { return Err(too_large(&tables.name, encoded.len())) };
         let refresh = format!("UPDATE fleche_values SET put = {now} WHERE id = $1 AND length(bytes) = $2 RETURNING 1");
-        if tables.change(Statement::new(refresh).bytes(*id.as_bytes()).integer(length))? > 0 {
+        if tables.change(Statement::new(refresh).bytes(id.as_bytes()).integer(length))? > 0 {
             return Ok(());
         }
         let put = format!(
             "INSERT INTO fleche_values (id, put, bytes) VALUES ($1, {now}, $2)
              ON CONFLICT (id) DO UPDATE SET put = excluded.put, bytes = excluded.bytes"
         );
-        tables.change(Statement::new(put).bytes(*id.as_bytes()).bytes(encoded))?;
+        tables.change(Statement::new(put).bytes(id.as_bytes()).bytes(encoded))?;
         Ok(())
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        let wanted = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(*id.as_bytes());
-        Ok(!self.database.current().tables.read(wanted)?.is_empty())
+        let wanted = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(id.as_bytes());
+        self.database.current().tables.has_row(&wanted)
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
         let tables = &self.database.current().tables;
         let sql = format!("SELECT abs({} - put) FROM fleche_values WHERE id = $1", self.now());
-        let rows = tables.read(Statement::new(sql).bytes(*id.as_bytes()))?;
-        let age = rows.first().map(|row| row.integer(0)).transpose().map_err(backend(&tables.name))?;
+        let age = tables.read(&Statement::new(sql).bytes(id.as_bytes()), |row| row.integer(0))?.pop();
         Ok(age.map(|age| Duration::from_millis(u64::try_from(age).unwrap_or(0))))
     }
 
@@ -116,7 +114,7 @@ impl ValueStore for SqlValues {
             let mut statement = Statement::new("DELETE FROM fleche_values WHERE id IN (");
             for (at, id) in ids.iter().enumerate() {
                 statement.push(&format!("{}${}", if at == 0 { "" } else { ", " }, statement.next()));
-                statement = statement.bytes(*id.as_bytes());
+                statement = statement.bytes(id.as_bytes());
             }
             statement.push(")");
             if let Some(limit) = older_than {

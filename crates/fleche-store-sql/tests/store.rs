@@ -6,6 +6,7 @@ mod store {
     pub(crate) mod common;
     mod config;
     mod entries;
+    mod format;
     mod processes;
     mod repair;
     mod schema;

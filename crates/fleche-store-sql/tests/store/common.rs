@@ -15,7 +15,7 @@ use fleche_core::{
     metadata::Metadata,
 };
 use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
-use sqlx::{Connection, SqliteConnection, query, query_scalar, sqlite::SqliteConnectOptions};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 /// The configurations of stores in an empty database.
@@ -55,26 +55,17 @@ impl Scratch {
     }
 
     /// Runs the statement on the SQLite file, bypassing the store.
-    pub(crate) fn execute(&self, sql: &'static str) {
-        self.outside(async |connection| {
-            query(sql).execute(connection).await.unwrap();
-        });
+    pub(crate) fn execute(&self, sql: &str) {
+        self.outside().execute_batch(sql).unwrap();
     }
 
     /// Returns the number that the query selects from the SQLite file, bypassing the store.
-    pub(crate) fn number(&self, sql: &'static str) -> i64 {
-        self.outside(async |connection| query_scalar(sql).fetch_one(connection).await.unwrap())
+    pub(crate) fn number(&self, sql: &str) -> i64 {
+        self.outside().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
-    fn outside<T>(&self, act: impl AsyncFnOnce(&mut SqliteConnection) -> T) -> T {
-        let options = SqliteConnectOptions::new().filename(self.directory.path().join("test.db"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-            let result = act(&mut connection).await;
-            connection.close().await.unwrap();
-            result
-        })
+    fn outside(&self) -> Connection {
+        Connection::open(self.directory.path().join("test.db")).unwrap()
     }
 }
 

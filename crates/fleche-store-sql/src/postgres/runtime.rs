@@ -6,20 +6,17 @@
 use std::{
     cell::Cell,
     future::{Future, pending},
-    process,
+    io, process,
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
 };
 
 use fleche_core::{
-    Error, Result,
     job::blocking_hooks,
     spi::{LockResultExt, PendingReplies, ReaderThreadGuard, thread_spawner},
 };
 use tokio::runtime::{Builder, Handle};
 
-/// The time after which the executor of a waiting thread is notified of the wait. Most results arrive sooner.
-const WAIT_NOTICE_DELAY: Duration = Duration::from_millis(2);
+use crate::{error::DbError, limit::WAIT_NOTICE_DELAY};
 
 #[derive(Clone)]
 struct Runtime {
@@ -41,12 +38,11 @@ thread_local! {
 /// Runs the future and returns its result. The future runs to its end even if the caller is gone.
 ///
 /// # Errors
-/// Fails with [`Error::Backend`] if the driver thread cannot be started, or the future panics.
+/// Fails with [`DbError::Io`] if the driver thread cannot be started, or the future panics.
 pub(crate) fn run<T: Send + 'static>(
-    store: &str,
-    future: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    let runtime = runtime(store)?;
+    future: impl Future<Output = Result<T, DbError>> + Send + 'static,
+) -> Result<T, DbError> {
+    let runtime = runtime()?;
     let (tell, hears) = mpsc::sync_channel(1);
     let owed = runtime.owed.ask();
     runtime.handle.spawn(async move {
@@ -59,7 +55,7 @@ pub(crate) fn run<T: Send + 'static>(
         Err(mpsc::RecvTimeoutError::Timeout) => blocking_hooks::blocking(|| hears.recv().ok()),
         Err(mpsc::RecvTimeoutError::Disconnected) => None,
     };
-    answer.unwrap_or_else(|| Err(Error::backend(store)("a panic in the database driver")))
+    answer.unwrap_or_else(|| Err(DbError::Io(io::Error::other("a panic in the database driver"))))
 }
 
 /// Runs the future and waits for its end, unless this is the driver thread itself.
@@ -80,21 +76,20 @@ pub(crate) fn finish(future: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-fn runtime(store: &str) -> Result<Runtime> {
+fn runtime() -> Result<Runtime, DbError> {
     let mut runtime = RUNTIME.lock().ignore_poison();
     if let Some(runtime) = &*runtime {
         if runtime.process != process::id() {
-            return Err(Error::backend(store)(
-                "it was opened before this process was forked, and cannot be used after the fork",
-            ));
+            let why = "it was opened before this process was forked, and cannot be used after the fork";
+            return Err(DbError::Io(io::Error::other(why)));
         }
         return Ok(runtime.clone());
     }
-    let started = start().map_err(Error::backend(store))?;
+    let started = start().map_err(DbError::Io)?;
     Ok(runtime.insert(started).clone())
 }
 
-fn start() -> std::io::Result<Runtime> {
+fn start() -> io::Result<Runtime> {
     let (tell, hears) = mpsc::channel();
     // The threads of database drivers inherit this thread's working directory, which is that of the program.
     thread_spawner::spawn("fleche-sql", move || match Builder::new_current_thread().enable_all().build() {
@@ -108,7 +103,7 @@ fn start() -> std::io::Result<Runtime> {
         }
         Err(error) => drop(tell.send(Err(error))),
     })?;
-    hears.recv().unwrap_or_else(|_| Err(std::io::Error::other("the thread of the database driver ended")))
+    hears.recv().unwrap_or_else(|_| Err(io::Error::other("the thread of the database driver ended")))
 }
 
 #[cfg(test)]
@@ -117,16 +112,16 @@ mod tests {
 
     #[test]
     fn future_runs_with_and_without_a_runtime_of_the_caller() {
-        assert_eq!(run("store", async { Ok(1) }).unwrap(), 1);
+        assert_eq!(run(async { Ok(1) }).unwrap(), 1);
         let theirs = Builder::new_current_thread().build().unwrap();
-        assert_eq!(theirs.block_on(async { run("store", async { Ok(2) }) }).unwrap(), 2);
+        assert_eq!(theirs.block_on(async { run(async { Ok(2) }) }).unwrap(), 2);
     }
 
     #[test]
     fn panic_becomes_an_error_and_later_futures_run() {
-        let error = run::<()>("the store", async { panic!("tried") }).unwrap_err();
-        assert!(error.to_string().starts_with("the store: a panic"), "{error}");
-        assert_eq!(run("store", async { Ok(3) }).unwrap(), 3);
+        let error = run::<()>(async { panic!("tried") }).unwrap_err();
+        assert_eq!(error.to_string(), "a panic in the database driver");
+        assert_eq!(run(async { Ok(3) }).unwrap(), 3);
     }
 
     #[test]
@@ -135,7 +130,7 @@ mod tests {
             finish(async {});
             Ok(())
         };
-        run("store", within).unwrap();
+        run(within).unwrap();
         let (tell, hears) = mpsc::channel();
         finish(async move { tell.send(()).unwrap() });
         hears.try_recv().unwrap();

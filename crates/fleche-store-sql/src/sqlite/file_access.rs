@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fleche_core::spi::written_file::may_write;
 
-use crate::files::beside;
+use super::files::beside;
 
 /// The access of this user to a SQLite file and to its directory, in which SQLite keeps a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

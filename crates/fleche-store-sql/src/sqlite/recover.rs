@@ -7,15 +7,18 @@ use std::{
 
 use fleche_core::{CallKey, Digest, Error, Record, Result};
 use rusqlite::{
-    Connection, Row, params,
+    Connection, ErrorCode, Row, params,
     types::{ToSqlOutput, ValueRef},
 };
 
-use crate::{
-    error::config,
+use super::{
+    execute,
     files::{FileBytes, first_page, foreign_table_in, is_own_table},
-    indexed::insertion,
     row_scan::RowScan,
+};
+use crate::{
+    error::{config, sqlite_code},
+    indexed::insertion,
     schema::{self, LEASE_TTL, millis},
     statement::Dialect,
 };
@@ -45,7 +48,7 @@ pub(crate) fn recover(copy: &Path, fresh: &Path, store: &str) -> Result<Recovere
     // The file is useless until it is complete, so a crash may damage it.
     to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN").map_err(failed())?;
     for statement in schema::tables(Dialect::Sqlite, None) {
-        statement.run_on(&to).map_err(failed())?;
+        execute::run(&to, &statement).map_err(failed())?;
     }
     to.execute_batch("COMMIT; BEGIN").map_err(failed())?;
     let mut from = open(copy).map_err(failed())?;
@@ -84,12 +87,12 @@ pub(crate) fn has_sound_tables(connection: &Connection) -> bool {
     let copied = [VALUES, CALLS, LEASES, QUARANTINED].map(|Copied { table, columns, .. }| (table, columns));
     let mut tables = found.into_iter().chain(copied);
     tables.all(|(table, columns)| match connection.prepare(&format!("SELECT {columns} FROM {table}")) {
-        // SQLITE_ERROR, which means an unknown table, SQLITE_CORRUPT and SQLITE_NOTADB. Other errors do not concern the
-        // definitions.
-        Err(rusqlite::Error::SqliteFailure(error, _) | rusqlite::Error::SqlInputError { error, .. }) => {
-            !matches!(error.extended_code & 0xff, 1 | 11 | 26)
-        }
-        Ok(_) | Err(_) => true,
+        // An unknown table, or damage. Other errors do not concern the definitions.
+        Err(error) => !matches!(
+            sqlite_code(&error),
+            Some(ErrorCode::Unknown | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        ),
+        Ok(_) => true,
     })
 }
 
@@ -196,7 +199,7 @@ fn index(from: &Connection, to: &Connection) -> rusqlite::Result<usize> {
             Ok(Some(record)) => {
                 // A decoded record can always be encoded again.
                 for statement in insertion(&key, &record, bytes).unwrap_or_default() {
-                    statement.run_on(to)?;
+                    execute::run(to, &statement)?;
                 }
             }
             // Only a later version of fleche can decode this record.

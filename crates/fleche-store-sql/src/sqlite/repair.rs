@@ -22,11 +22,11 @@ use rusqlite::{
     config::DbConfig,
 };
 
-use crate::{
-    error::{Failed, beyond_repair},
+use super::{
     files::{FileBytes, back_up, beside, copy_database, copy_log, free_path},
     recover::{Recovered, has_sound_tables, recover, would_be_lost},
 };
+use crate::error::DbError;
 
 /// The number of rounds of a repair, which starts over if another process has written. All rounds but the first block writers
 /// until the recovered database is about to be written over the file.
@@ -73,19 +73,19 @@ impl Repair {
     /// # Errors
     /// Fails with the errors of the operation, and with [`Error::Backend`] if it still meets damage, or if the file
     /// cannot be repaired.
-    pub(crate) fn watch<T>(&self, operation: impl Fn() -> Result<T, Failed>) -> Result<T> {
+    pub(crate) fn watch<T>(&self, mut operation: impl FnMut() -> Result<T, DbError>) -> Result<T> {
         match operation() {
             Err(failed) if failed.may_be_damage() => blocking_hooks::blocking(|| self.repair_and(operation, failed)),
             done => done.map_err(|failed| failed.into_error(&self.name)),
         }
     }
 
-    fn repair_and<T>(&self, operation: impl Fn() -> Result<T, Failed>, failed: Failed) -> Result<T> {
+    fn repair_and<T>(&self, mut operation: impl FnMut() -> Result<T, DbError>, failed: DbError) -> Result<T> {
         let Some(_lock) = poll(self.timeout, lock_repairs) else {
-            return Err(beyond_repair(&self.name, &failed, "another file is being repaired"));
+            return Err(failed.beyond_repair(&self.name, "another file is being repaired"));
         };
         if self.not_before().is_some_and(|moment| Instant::now() < moment) {
-            return Err(beyond_repair(&self.name, &failed, "the last repair failed less than a minute ago"));
+            return Err(failed.beyond_repair(&self.name, "the last repair failed less than a minute ago"));
         }
         let file_bytes = match self.own_file() {
             Ok(Some(file_bytes)) => file_bytes,
@@ -127,16 +127,16 @@ impl Repair {
     }
 
     /// Returns the error for a file that cannot be repaired because of `why`.
-    fn give_up<T>(&self, failed: Failed, why: &str) -> Result<T> {
+    fn give_up<T>(&self, failed: DbError, why: &str) -> Result<T> {
         if !failed.is_damage() {
             return Err(failed.into_error(&self.name));
         }
         *self.not_before() = Some(Instant::now() + RETRY_PAUSE);
-        Err(beyond_repair(&self.name, &failed, why))
+        Err(failed.beyond_repair(&self.name, why))
     }
 
     /// Repairs the file if it is damaged. Returns whether the file was repaired.
-    fn repair(&self, file_bytes: &FileBytes, files: &RepairFiles, failed: &Failed) -> Result<bool> {
+    fn repair(&self, file_bytes: &FileBytes, files: &RepairFiles, failed: &DbError) -> Result<bool> {
         let copy = free_path(&files.file)?;
         if let Some(other) = file_bytes.foreign_table()? {
             return Err(would_be_lost(&self.name, &other));
@@ -329,21 +329,25 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::{connection, file_access::FileAccess, runtime, schema, statement::Statement};
+    use crate::{
+        driver::Driver,
+        schema,
+        sqlite::{file_access::FileAccess, pool::Pool},
+        statement::Statement,
+    };
 
     const MINUTE: Duration = Duration::from_mins(1);
 
+    fn opened(path: &Path, rollback: bool) -> Result<Driver, DbError> {
+        let driver = Driver::Sqlite(Pool::open(path, rollback, FileAccess::Full, MINUTE)?);
+        schema::prepare(&driver, None, "the file")?;
+        Ok(driver)
+    }
+
     /// Opens the file, and returns the total size of its values.
-    fn count(path: &Path, rollback: bool) -> Result<i64, Failed> {
-        let path = path.to_owned();
-        let counted = async move {
-            let connections = connection::to_file(&path, rollback, FileAccess::Full, MINUTE).await?;
-            schema::prepare(&connections, None, "the file").await?;
-            let rows = connections.read(&Statement::new("SELECT sum(length(bytes)) FROM fleche_values")).await;
-            connections.close().await;
-            Ok(rows?[0].integer(0)?)
-        };
-        runtime::run("the file", async move { Ok(counted.await) })?
+    fn count(path: &Path, rollback: bool) -> Result<i64, DbError> {
+        let counted = Statement::new("SELECT coalesce(sum(length(bytes)), 0) FROM fleche_values");
+        Ok(opened(path, rollback)?.read(&counted, |row| row.integer(0))?[0])
     }
 
     /// Creates a file with values of this size, and returns a connection of another program to it.
@@ -386,14 +390,8 @@ mod tests {
         let _theirs = filled(&path, false, 7);
         let repair_state = Repair::of(&path, false, "the file", MINUTE).known();
         let wrong = || {
-            let path = path.clone();
-            let read = async move {
-                let connections = connection::to_file(&path, false, FileAccess::Full, MINUTE).await?;
-                let read = connections.read(&Statement::new("SELECT unknown FROM fleche_values")).await;
-                connections.close().await;
-                Ok(read.map(drop)?)
-            };
-            runtime::run("the file", async move { Ok(read.await) })?
+            let read = Statement::new("SELECT unknown FROM fleche_values");
+            opened(&path, false)?.read(&read, |_| Ok(()))
         };
         let error = repair_state.watch(wrong).unwrap_err().to_string();
         assert!(error.contains("no such column") && !error.contains("damaged"), "{error}");

@@ -1,0 +1,9 @@
+//! SQLite files through `rusqlite`, on the calling thread: connections, and the repair of damaged files.
+
+mod execute;
+pub(crate) mod file_access;
+pub(crate) mod files;
+pub(crate) mod pool;
+mod recover;
+pub(crate) mod repair;
+mod row_scan;

@@ -1,0 +1,341 @@
+//! `Pool`: the connections of this process to one SQLite file. Each operation runs on the calling thread.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, MutexGuard},
+    thread,
+    time::Duration,
+};
+
+use fleche_core::{job::blocking_hooks, spi::LockResultExt};
+use rusqlite::{Connection, OpenFlags};
+
+use super::{execute, file_access::FileAccess};
+use crate::{
+    error::DbError,
+    limit::{Attempts, Limit, Timeout},
+    row::Row,
+    statement::Statement,
+};
+
+/// The maximum number of connections that read at the same time.
+const READERS: usize = 8;
+/// The number of prepared statements that each connection keeps.
+const STATEMENTS: usize = 64;
+/// The time that SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is tried again.
+const BUSY: Duration = Duration::from_millis(250);
+
+/// The connections to a SQLite file, which are opened on demand.
+pub(crate) struct Pool {
+    file: SqliteFile,
+    pub(crate) timeout: Timeout,
+    connections: Mutex<Connections>,
+    returned: Condvar,
+}
+
+/// A file, and how it is opened.
+struct SqliteFile {
+    path: PathBuf,
+    access: FileAccess,
+    /// Whether the file has a rollback journal instead of a write-ahead log.
+    rollback: bool,
+}
+
+/// The idle connections, and the uses of the others.
+#[derive(Default)]
+struct Connections {
+    idle: Vec<Connection>,
+    reading: usize,
+    writer: Option<Connection>,
+    is_writing: bool,
+    /// The number of threads that wait for one.
+    waiting: usize,
+}
+
+impl Pool {
+    /// Opens this file, which must exist. It gets a write-ahead log or, if `rollback` is set, a rollback journal, for
+    /// file systems on which not all processes can share the memory that a log needs.
+    pub(crate) fn open(path: &Path, rollback: bool, access: FileAccess, timeout: Duration) -> Result<Self, DbError> {
+        let file = SqliteFile { path: path.to_owned(), access, rollback };
+        let pool =
+            Self { file, timeout: Timeout::new(timeout), connections: Mutex::default(), returned: Condvar::new() };
+        if access == FileAccess::Full {
+            pool.in_time(0, |_| pool.file.set_journal())?;
+        }
+        Ok(pool)
+    }
+
+    /// Returns whether the file can only be read.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.file.access != FileAccess::Full
+    }
+
+    /// Runs a statement that changes nothing, and returns what the function makes of its rows.
+    pub(crate) fn read<T>(
+        &self,
+        statement: &Statement<'_>,
+        mut map: impl FnMut(Row<'_>) -> Result<T, DbError>,
+    ) -> Result<Vec<T>, DbError> {
+        self.in_time(0, |limit| {
+            let mut rows = Vec::new();
+            self.reader(limit)?.with(|connection| {
+                execute::query(connection, statement, |row| {
+                    rows.push(map(row)?);
+                    Ok(())
+                })
+            })?;
+            Ok(rows)
+        })
+    }
+
+    /// Runs the statements in one transaction. Returns the numbers in the first column of the rows of the last one.
+    pub(crate) fn write(&self, statements: &[Statement<'_>]) -> Result<Vec<i64>, DbError> {
+        let bytes = statements.iter().map(Statement::bytes_sent).sum();
+        self.in_time(bytes, |limit| self.writer(limit)?.with(|connection| transact(connection, statements)))
+    }
+
+    /// Returns once all earlier writes are on disk, as far as the database can tell.
+    pub(crate) fn sync(&self) -> Result<(), DbError> {
+        // With a rollback journal, each commit waits for the disk.
+        if self.file.rollback { Ok(()) } else { self.in_time(0, |limit| self.writer(limit)?.with(sync)) }
+    }
+
+    /// Tries the operation until it succeeds, fails permanently, or times out.
+    fn in_time<T>(
+        &self,
+        bytes_sent: usize,
+        mut attempt: impl FnMut(Limit) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let limit = Limit::new(self.timeout.get(), bytes_sent);
+        let mut error = match attempt(limit) {
+            Err(error) if error.is_passing() => error,
+            done => return done,
+        };
+        let mut attempts = Attempts::new(limit);
+        blocking_hooks::blocking(|| {
+            loop {
+                thread::sleep(attempts.pause(error)?);
+                match attempt(limit) {
+                    Err(failed) => error = failed,
+                    done => return done,
+                }
+            }
+        })
+    }
+
+    /// Returns the right to read once few enough threads do.
+    fn reader(&self, limit: Limit) -> Result<Lent<'_>, DbError> {
+        let mut connections = self.wait_until(limit, |connections| connections.reading < READERS)?;
+        connections.reading += 1;
+        Ok(Lent { pool: self, connection: connections.idle.pop(), writes: false })
+    }
+
+    /// Returns the right to write once no other thread has it.
+    fn writer(&self, limit: Limit) -> Result<Lent<'_>, DbError> {
+        let mut connections = self.wait_until(limit, |connections| !connections.is_writing)?;
+        connections.is_writing = true;
+        Ok(Lent { pool: self, connection: connections.writer.take(), writes: true })
+    }
+
+    fn wait_until(
+        &self,
+        limit: Limit,
+        is_free: impl Fn(&Connections) -> bool,
+    ) -> Result<MutexGuard<'_, Connections>, DbError> {
+        let mut connections = self.connections();
+        if is_free(&connections) {
+            return Ok(connections);
+        }
+        connections.waiting += 1;
+        drop(connections);
+        let waited = limit.wait_until(&self.connections, &self.returned, is_free, "other threads use the connections");
+        let (mut connections, result) = match waited {
+            Ok(connections) => (connections, Ok(())),
+            Err(error) => (self.connections(), Err(error)),
+        };
+        connections.waiting -= 1;
+        result.map(|()| connections)
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().ignore_poison()
+    }
+}
+
+/// The right to use a connection, and the connection, unless it must be opened first.
+struct Lent<'a> {
+    pool: &'a Pool,
+    connection: Option<Connection>,
+    writes: bool,
+}
+
+impl Lent<'_> {
+    /// Runs the operation. Its connection is closed if it may not be usable afterwards.
+    fn with<T>(mut self, operation: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
+        let connection = self.connection.take().map_or_else(|| self.pool.file.connect(), Ok)?;
+        let done = operation(&connection);
+        let is_usable = done.as_ref().err().is_none_or(DbError::is_passing) && connection.is_autocommit();
+        self.connection = Some(connection).filter(|_| is_usable);
+        done
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut connections = self.pool.connections();
+        if self.writes {
+            connections.is_writing = false;
+            connections.writer = self.connection.take();
+        } else {
+            connections.reading -= 1;
+            connections.idle.extend(self.connection.take());
+        }
+        let is_awaited = connections.waiting > 0;
+        drop(connections);
+        if is_awaited {
+            // Readers and writers wait for different things.
+            self.pool.returned.notify_all();
+        }
+    }
+}
+
+/// Runs the statements in one transaction, which takes the write lock before the first statement. Taking it later would
+/// fail if another connection has written since.
+fn transact(connection: &Connection, statements: &[Statement<'_>]) -> Result<Vec<i64>, DbError> {
+    let run = |sql| connection.prepare_cached(sql)?.execute([]);
+    run("BEGIN IMMEDIATE")?;
+    let work = || {
+        let mut numbers = Vec::new();
+        for statement in statements {
+            numbers.clear();
+            execute::query(connection, statement, |row| {
+                numbers.push(row.integer(0)?);
+                Ok(())
+            })?;
+        }
+        run("COMMIT")?;
+        Ok(numbers)
+    };
+    let done = work();
+    if done.is_err() && !connection.is_autocommit() {
+        // If this fails too, closing the connection rolls back.
+        let _ = run("ROLLBACK");
+    }
+    done
+}
+
+/// Makes a commit that waits for the disk, which also makes all earlier commits in the log durable.
+fn sync(connection: &Connection) -> Result<(), DbError> {
+    let set = |synchronous| connection.pragma_update(None, "synchronous", synchronous);
+    set("FULL")?;
+    let count = Statement::new("UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'");
+    let counted = transact(connection, &[count]);
+    set("NORMAL")?;
+    counted.map(drop)
+}
+
+impl SqliteFile {
+    /// Opens a connection.
+    fn connect(&self) -> Result<Connection, DbError> {
+        let connection = self.connect_unset()?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // In kibibytes: enough for insertions into the indices of a million records.
+        connection.pragma_update(None, "cache_size", -16384)?;
+        // Detects a damaged page when it is read.
+        connection.pragma_update(None, "cell_size_check", true)?;
+        // The directory of temporary files may be that of the caller.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        if self.access == FileAccess::Full {
+            connection.pragma_update(None, "synchronous", if self.rollback { "EXTRA" } else { "NORMAL" })?;
+            // In pages: a log of up to 16 MiB, so that pages which many commits change are written to the file less often.
+            connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        }
+        Ok(connection)
+    }
+
+    /// Opens a connection without settings that make SQLite read the file.
+    fn connect_unset(&self) -> rusqlite::Result<Connection> {
+        let as_it_is = self.access == FileAccess::ReadAsItIs;
+        let mode = if self.access == FileAccess::Full {
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+        } else {
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        };
+        let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = if as_it_is {
+            Connection::open_with_flags(immutable(&self.path), flags | OpenFlags::SQLITE_OPEN_URI)?
+        } else {
+            Connection::open_with_flags(&self.path, flags)?
+        };
+        connection.busy_timeout(BUSY)?;
+        Ok(connection)
+    }
+
+    /// Sets the journal mode. It is a property of the file, so the first process that opens the file sets it.
+    fn set_journal(&self) -> Result<(), DbError> {
+        // This connection can be closed properly even if the file is damaged.
+        let connection = self.connect_unset()?;
+        let wanted = if self.rollback { "delete" } else { "wal" };
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        if mode != wanted {
+            connection.query_row(&format!("PRAGMA journal_mode = {wanted}"), [], |_| Ok(()))?;
+        }
+        connection.prepare("SELECT 1 FROM sqlite_master")?.exists([])?;
+        Ok(())
+    }
+}
+
+/// Returns the URI of a file that nothing changes, so that SQLite needs neither locks nor a log.
+fn immutable(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        // Writing to a string does not fail.
+        let _ = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => uri.write_char((*byte).into()),
+            other => write!(uri, "%{other:02x}"),
+        };
+    }
+    uri + "?immutable=1"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{driver::Driver, schema};
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    /// Returns the file's journal mode and `synchronous` setting after a write and a sync.
+    fn journal(path: &Path, rollback: bool) -> Result<(String, i64), DbError> {
+        let driver = Driver::Sqlite(Pool::open(path, rollback, FileAccess::Full, MINUTE)?);
+        schema::prepare(&driver, None, "the file")?;
+        driver.sync()?;
+        let journal = driver.read(&Statement::new("PRAGMA journal_mode"), |row| row.text(0))?.remove(0);
+        Ok((journal, driver.read(&Statement::new("PRAGMA synchronous"), |row| row.integer(0))?[0]))
+    }
+
+    #[test]
+    fn journal_mode_follows_the_file_system_not_the_previous_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        std::fs::write(&path, b"").unwrap();
+        for _ in 0..2 {
+            assert_eq!(journal(&path, false).unwrap(), ("wal".to_owned(), 1));
+            assert_eq!(journal(&path, true).unwrap(), ("delete".to_owned(), 3));
+        }
+    }
+
+    #[test]
+    fn missing_file_is_not_created() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        assert!(matches!(journal(&path, false), Err(DbError::Sqlite(_))));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn characters_with_a_meaning_in_uris_are_escaped() {
+        assert_eq!(immutable(Path::new("/a b?#%/c.db")), "file:/a%20b%3f%23%25/c.db?immutable=1");
+    }
+}
