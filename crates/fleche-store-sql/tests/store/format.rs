@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 use fleche_core::{CallStore, Digest, Query, Record, ValueStore, encoding::Encoded};
-use rusqlite::{Connection, types::ValueRef};
+use rusqlite::Connection;
 
 use super::common::{Scratch, argument, fields, key};
 
@@ -43,22 +43,13 @@ fn dump(connection: &Connection) -> String {
         writeln!(text, "{sql};").unwrap();
     }
     for (name, _) in names.iter().filter(|(_, sql)| sql.starts_with("CREATE TABLE")) {
-        let mut rows = connection.prepare(&format!("SELECT * FROM {name}")).unwrap();
-        let columns: Vec<_> = rows.column_names().into_iter().map(str::to_owned).collect();
-        let mut rows = rows.query([]).unwrap();
-        let mut lines = Vec::new();
-        while let Some(row) = rows.next().unwrap() {
-            let cells = columns.iter().map(|column| match row.get_ref(&**column).unwrap() {
-                ValueRef::Integer(_) if column == "put" => "0".to_owned(),
-                ValueRef::Integer(integer) => integer.to_string(),
-                ValueRef::Text(text) => format!("'{}'", String::from_utf8_lossy(text)),
-                ValueRef::Blob(bytes) => {
-                    format!("X'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-                }
-                other => panic!("{other:?} in {name}"),
-            });
-            lines.push(format!("INSERT INTO {name} VALUES ({});", cells.collect::<Vec<_>>().join(", ")));
-        }
+        let rows = connection.prepare(&format!("SELECT * FROM {name}")).unwrap();
+        let quoted = |column: &&str| if *column == "put" { "'0'".to_owned() } else { format!("quote({column})") };
+        let quoted: Vec<_> = rows.column_names().iter().map(quoted).collect();
+        let rows = format!("SELECT {} FROM {name}", quoted.join(" || ', ' || "));
+        let mut rows = connection.prepare(&rows).unwrap();
+        let rows = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap);
+        let mut lines: Vec<_> = rows.map(|row: String| format!("INSERT INTO {name} VALUES ({row});")).collect();
         lines.sort();
         for line in lines {
             writeln!(text, "{line}").unwrap();
