@@ -60,15 +60,15 @@
 //! | `fleche-store-sled` | in a sled directory | one process at a time | existing sled deployments |
 //! | `fleche-store-memory` | in memory | one process | tests |
 //!
-//! The front page of each crate says what it guarantees. Stores can be combined: see [`layer`]. Your own store is a type
-//! with two traits: see [`store`].
+//! The front page of each crate says what it guarantees, and `docs/stores.md` in the repository compares them. Stores can be
+//! combined: see [`layer`]. Your own store is a type with two traits: see [`store`].
 //!
 //! # Where to look
 //!
 //! | for | see |
 //! |---|---|
 //! | the attribute, its options and its companion | [`fleche`] |
-//! | opening stores, counting, querying, evicting | [`Cache`] |
+//! | opening a cache, counting, querying, evicting | [`Cache`], [`Cache::builder`] |
 //! | which cache a call uses | [`Cache::enter`], [`set_default_cache`], [`config::ConfigFile`], [`active_cache`] |
 //! | running calls in parallel | [`wrap_executor`], [`ExecutorExt`], [`Bound`], [`Job`], [`job::as_completed`], [`job::join_all`] |
 //! | functions and calls as text, for other processes | [`Bound`], [`BoundCall`], [`Bound::restore`] |

@@ -1,5 +1,7 @@
 //! Executors, which run submitted calls. Submit calls with the methods of [`fleche_core::ExecutorExt`].
 //!
+//! The [guide](_parallel) shows how to run calls on threads, in processes and as futures.
+//!
 //! # Which executor?
 //!
 //! | executor | use it if | supports |
@@ -129,7 +131,9 @@ pub mod __private {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// Compiles and runs the guide's examples.
-#[cfg(all(doctest, target_os = "linux"))]
-#[doc = include_str!("../../../docs/parallel.md")]
-struct Guide;
+/// A guide: running calls in parallel.
+///
+// Its examples need Linux.
+#[cfg(all(doc, any(not(doctest), target_os = "linux")))]
+#[doc = include_str!("../docs/parallel.md")]
+pub mod _parallel {}
