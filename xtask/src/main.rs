@@ -9,6 +9,7 @@ mod faults;
 mod instructions;
 #[cfg(unix)]
 mod postgres;
+mod public_api;
 mod report;
 mod store_checks;
 mod tidy;
@@ -58,11 +59,16 @@ enum Command {
     /// Run a command with a temporary PostgreSQL server, whose URL is in `FLECHE_POSTGRES`.
     #[cfg(unix)]
     Postgres(postgres::Arguments),
+    /// Compare the public API of the published crates with the committed listing.
+    PublicApi(public_api::Arguments),
     /// Check the layout rules that the compiler does not enforce.
     Tidy,
 }
 
 fn main() -> ExitCode {
+    if let Some(ended) = public_api::run_rustdoc() {
+        return ended;
+    }
     fleche_conformance::run_peer();
     // This program is also the worker of the process pools.
     #[cfg(target_os = "linux")]
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
         Command::Instructions(arguments) => instructions::run(&arguments),
         #[cfg(unix)]
         Command::Postgres(arguments) => postgres::run(&arguments),
+        Command::PublicApi(arguments) => public_api::run(&arguments),
         Command::Tidy => tidy::run(),
     };
     match result {

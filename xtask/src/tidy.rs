@@ -26,6 +26,7 @@ const RULES: &[(&str, Rule)] = &[
     ("store crates and core do not depend on stores", crates::dependencies),
     ("core names no backend crate", crates::core_names),
     ("dependency versions are in the workspace's table", crates::versions),
+    ("published crates include only their own files", crates::included_files),
     ("core's modules import downward", order::downward),
     ("no two files import each other", imports::no_circles),
     ("links in .md files resolve", prose::links),

@@ -87,6 +87,28 @@ pub(super) fn versions(tree: &Tree) -> Vec<Complaint> {
     complaints
 }
 
+/// Requires that the files which published crates include are in their packages.
+pub(super) fn included_files(tree: &Tree) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (manifest, _) in tree.manifests().filter(|(_, text)| !text.contains("publish = false")) {
+        let Some(package) = manifest.strip_suffix("/Cargo.toml") else { continue };
+        for (path, text) in tree.below(&format!("{package}/src")) {
+            let lines: Vec<&str> = text.lines().collect();
+            // Packages have no doctests: their development dependencies are left out.
+            let for_tests = |line: usize| line > 1 && lines[line - 2].contains("doctest");
+            let depth = path[package.len() + 1..].matches('/').count();
+            let found = numbered(text).filter(|(line, code)| {
+                let included = code.split_once("include_str!(\"").or_else(|| code.split_once("include_bytes!(\""));
+                included.is_some_and(|(_, file)| file.starts_with(&"../".repeat(depth + 1))) && !for_tests(*line)
+            });
+            complaints.extend(found.map(|(line, _)| {
+                Complaint::new(path, line, "move the file into the crate's directory, or `cargo package` leaves it out")
+            }));
+        }
+    }
+    complaints
+}
+
 struct Dependency {
     name: String,
     section: &'static str,
@@ -185,6 +207,19 @@ mod tests {
             assert_eq!(found.contains(&format!("x/Cargo.toml: `{name}`")), expected, "{name}: {found}");
         }
         assert_eq!(found.lines().count(), 3);
+    }
+
+    #[test]
+    fn included_file_outside_of_the_package_is_found_except_for_doctests() {
+        let inside = "#![doc = include_str!(\"../a.md\")]\n";
+        let outside = "const A: &str = include_str!(\"../../a.md\");\n";
+        let tests = "#[cfg(doctest)]\n#[doc = include_str!(\"../../../a.md\")]\nstruct A;\n";
+        let crates = [("crates/a/Cargo.toml", ""), ("crates/b/Cargo.toml", "publish = false")];
+        let sources = [("crates/a/src/lib.rs", inside), ("crates/a/src/b.rs", outside), ("crates/a/src/c.rs", tests)];
+        let nested = [("crates/a/src/d/e.rs", outside), ("crates/b/src/lib.rs", outside)];
+        let found = included_files(&Tree::of(&[&crates[..], &sources, &nested].concat()));
+        let paths: Vec<_> = found.iter().map(|complaint| &*complaint.path).collect();
+        assert_eq!(paths, ["crates/a/src/b.rs"]);
     }
 
     #[test]
