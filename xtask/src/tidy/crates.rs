@@ -11,8 +11,15 @@ use super::{
 const OWN: &str = "fleche-";
 const STORES: &str = "fleche-store-";
 const CORE: &str = "crates/fleche-core";
-const SKELETON: [&str; 6] =
-    ["src/lib.rs", "src/config.rs", "src/values.rs", "src/calls.rs", "src/error.rs", "tests/conformance.rs"];
+const SKELETON: [&str; 7] = [
+    "README.md",
+    "src/lib.rs",
+    "src/config.rs",
+    "src/values.rs",
+    "src/calls.rs",
+    "src/error.rs",
+    "tests/conformance.rs",
+];
 
 pub(super) fn skeleton(tree: &Tree) -> Vec<Complaint> {
     let manifests = tree.manifests().map(|(path, _)| path.trim_end_matches("/Cargo.toml"));
