@@ -63,7 +63,7 @@ impl KeyValueEngine for Database {
         let bytes = |digest: Digest| *digest.as_bytes();
         let entries = self.tree(kind).range((first.map(bytes), last.map(bytes))).keys();
         let digest = |key: IVec| Some(Digest::from_bytes(*key.first_chunk()?));
-        self.run(|| entries.take(max).filter_map(|key| key.map(digest).transpose()).collect())
+        self.run(|| entries.filter_map(|key| key.map(digest).transpose()).take(max).collect())
     }
 
     fn candidates<'a>(&'a self, query: &'a Query) -> Result<Option<Entries<'a, CallKey>>> {

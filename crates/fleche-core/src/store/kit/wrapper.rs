@@ -1,7 +1,5 @@
 //! `ValueStoreWrapper` and `CallStoreWrapper`: stores that pass most operations on to another store.
 
-#![deny(clippy::missing_trait_methods)]
-
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -45,6 +43,7 @@ macro_rules! wrapper {
             )*
         }
 
+        #[deny(clippy::missing_trait_methods)]
         impl<W: $wrapper + ?Sized> $store for W {
             $(
                 fn $method $(<$lifetime>)? (&$($self_lifetime)? self $(, $argument: $type)*) -> $result {
@@ -53,6 +52,7 @@ macro_rules! wrapper {
             )*
         }
 
+        #[deny(clippy::missing_trait_methods)]
         impl<S: $store + ?Sized> $store for Arc<S> {
             $(
                 fn $method $(<$lifetime>)? (&$($self_lifetime)? self $(, $argument: $type)*) -> $result {
