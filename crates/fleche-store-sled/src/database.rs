@@ -21,7 +21,7 @@ use sled::Db;
 
 use crate::{
     engine::{Engine, is_unclosed},
-    error::{blocked, catch_panic, failed, is_locked, opening, read_only, unclosed},
+    error::{blocked, catch_panic, failed, is_locked, opening, unclosed},
 };
 
 /// An open directory. Dropping it writes everything to disk and closes it.
@@ -73,11 +73,7 @@ impl Database {
             for name in ["conf", "db"] {
                 written_file::check_beside(&path.join(name)).map_err(Error::io("open the sled database", &path))?;
             }
-            if let Some(part) =
-                [path.clone(), path.join("db"), path.join("conf")].iter().find(|part| !may_write_to(part))
-            {
-                return Err(read_only(&name, part));
-            }
+            name.check_writable(&[path.clone(), path.join("db"), path.join("conf")])?;
             let config = sled::Config::new().path(&path).flush_every_ms(Some(FLUSH_EVERY)).cache_capacity(CACHE);
             let sled = catch_panic(|| config.open()).map_err(|error| match error {
                 sled::Error::Io(error) if is_locked(&error) && is_unclosed(&guard.place) => unclosed(&name),
@@ -203,11 +199,6 @@ impl Drop for Database {
             }
         }
     }
-}
-
-/// Returns whether this user may write to the file or directory. If it is missing, sled creates it or reports why not.
-fn may_write_to(path: &Path) -> bool {
-    written_file::may_write(path) || !path.exists()
 }
 
 impl OpenDatabase for Database {

@@ -54,12 +54,3 @@ pub(crate) fn opening(name: &StoreName, path: &Path, error: sled::Error) -> Erro
 pub(crate) fn is_locked(error: &io::Error) -> bool {
     error.kind() == ErrorKind::Other && error.to_string().contains("lock")
 }
-
-/// Returns the error for a directory in which this user may not write to `part`.
-pub(crate) fn read_only(name: &StoreName, part: &Path) -> Error {
-    name.config(format!(
-        "this user may not write to `{}`, and sled cannot open a database without writing to it: get the right to write, or copy \
-         the directory and open the copy",
-        part.display()
-    ))
-}

@@ -25,6 +25,69 @@ const PAGE: usize = 256;
 
 /// An open engine that keeps bytes under keys: values with the times when they were put, and records. [`KeyValueStore`]
 /// makes both stores of it.
+///
+/// ```
+/// use std::{collections::BTreeMap, ops::Bound, sync::{Arc, Mutex}};
+/// use bytes::Bytes;
+/// use fleche_core::{
+///     Digest, Result, ValueStore,
+///     layer::Void,
+///     store::{
+///         StorePair,
+///         kit::{Change, Entry, FileBacked, KeyValueEngine, KeyValueStore, Kind, LockResultExt as _, OpenDatabase, StoreName, Stored},
+///     },
+/// };
+///
+/// struct Map {
+///     name: StoreName,
+///     entries: Mutex<BTreeMap<Entry, (Bytes, u64)>>,
+/// }
+///
+/// impl FileBacked for Map {}
+///
+/// impl OpenDatabase for Map {
+///     fn name(&self) -> &StoreName {
+///         &self.name
+///     }
+/// }
+///
+/// impl KeyValueEngine for Map {
+///     fn get(&self, entry: Entry) -> Result<Option<Bytes>> {
+///         Ok(self.entries.lock().ignore_poison().get(&entry).map(|(bytes, _)| bytes.clone()))
+///     }
+///
+///     fn put_time(&self, id: &Digest) -> Result<Option<u64>> {
+///         Ok(self.entries.lock().ignore_poison().get(&Entry::value(id)).map(|(_, time)| *time))
+///     }
+///
+///     fn update<'c>(&self, entry: Entry, decide: impl FnOnce(Option<Stored<'_>>) -> Change<'c>) -> Result<bool> {
+///         let mut entries = self.entries.lock().ignore_poison();
+///         match decide(entries.get(&entry).map(|(bytes, time)| Stored { bytes, time: Some(*time) })) {
+///             Change::Keep => return Ok(false),
+///             Change::Put(put) => drop(entries.insert(entry, (Bytes::copy_from_slice(put.bytes), put.time))),
+///             Change::Remove | Change::Quarantine => drop(entries.remove(&entry)),
+///         }
+///         Ok(true)
+///     }
+///
+///     fn keys(&self, kind: Kind, (first, last): (Bound<Digest>, Bound<Digest>), max: usize) -> Result<Vec<Digest>> {
+///         let entry = |digest| Entry { kind, digest };
+///         let entries = self.entries.lock().ignore_poison();
+///         Ok(entries.range((first.map(entry), last.map(entry))).map(|(entry, _)| entry.digest).take(max).collect())
+///     }
+///
+///     fn configs(&self) -> StorePair {
+///         (Box::new(Void), Box::new(Void)) // In place of the configurations that `store_configs!` defines.
+///     }
+/// }
+///
+/// let map = Map { name: StoreName::new("map", "an example"), entries: Mutex::default() };
+/// let store = KeyValueStore::new(Arc::new(map));
+/// let id = Digest::of(b"a value");
+/// ValueStore::put(&store, &id, b"a value")?;
+/// assert_eq!(ValueStore::get(&store, &id)?.as_deref(), Some(&b"a value"[..]));
+/// # Ok::<(), fleche_core::Error>(())
+/// ```
 pub trait KeyValueEngine: OpenDatabase + 'static {
     /// The part of error messages that says where an entry is after [`Change::Quarantine`].
     const FATE_OF_DAMAGED: &'static str = "it was removed";

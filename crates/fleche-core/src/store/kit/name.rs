@@ -1,12 +1,15 @@
 //! `StoreName`: the name of a store in its errors, and the errors that all stores have.
 
-use std::fmt::{self, Display};
+use std::{
+    fmt::{self, Display},
+    path::PathBuf,
+};
 
 use crate::{
     call::CallKey,
     digest::Digest,
     error::{Error, Result},
-    runtime::panics::contain,
+    runtime::{panics::contain, written_file::may_write},
 };
 
 /// The kind of an entry.
@@ -93,6 +96,21 @@ impl StoreName {
     /// Returns the error for a write to a store that this user may only read.
     pub fn read_only(&self) -> Error {
         Error::Refused { store: format!("{self}, which this user may only read,"), operation: "write" }
+    }
+
+    /// Checks that this user may write to these files and directories, for an engine that writes to them when it opens a
+    /// store. The engine creates what is missing, or reports why it cannot.
+    ///
+    /// # Errors
+    /// Fails with [`Error::Config`], which names the first one that this user may not write to.
+    pub fn check_writable(&self, parts: &[PathBuf]) -> Result<()> {
+        let Some(part) = parts.iter().find(|part| part.exists() && !may_write(part)) else { return Ok(()) };
+        Err(self.config(format!(
+            "this user may not write to `{}`, and a {} cannot be opened without writing to it: get the right to write, or copy \
+             it and open the copy",
+            part.display(),
+            self.kind
+        )))
     }
 
     /// Returns the error for a store that cannot be opened: its place holds something else, or a later version has
