@@ -5,22 +5,28 @@ use std::time::Duration;
 use crate::{
     error::DbError,
     limit::Timeout,
-    postgres::Client,
     row::Row,
-    sqlite::pool::Pool,
     statement::{Dialect, Statement},
 };
+#[cfg(feature = "postgres")]
+use crate::postgres::Client;
+#[cfg(feature = "sqlite")]
+use crate::sqlite::file::SqliteFile;
 
 /// The connections to a database. Each operation is atomic, and ends within the timeout.
 pub(crate) enum Driver {
-    Sqlite(Pool),
+    #[cfg(feature = "sqlite")]
+    Sqlite(SqliteFile),
+    #[cfg(feature = "postgres")]
     Postgres(Client),
 }
 
 impl Driver {
     pub(crate) fn dialect(&self) -> Dialect {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
             Self::Postgres(_) => Dialect::Postgres,
         }
     }
@@ -28,14 +34,18 @@ impl Driver {
     /// Returns whether this is a file that can only be read.
     pub(crate) fn is_read_only_file(&self) -> bool {
         match self {
-            Self::Sqlite(pool) => pool.is_read_only(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(file) => file.pool.is_read_only(),
+            #[cfg(feature = "postgres")]
             Self::Postgres(_) => false,
         }
     }
 
     fn timeouts(&self) -> &Timeout {
         match self {
-            Self::Sqlite(pool) => &pool.timeout,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(file) => &file.pool.timeout,
+            #[cfg(feature = "postgres")]
             Self::Postgres(client) => &client.timeout,
         }
     }
@@ -58,7 +68,9 @@ impl Driver {
         map: impl FnMut(Row<'_>) -> Result<T, DbError>,
     ) -> Result<Vec<T>, DbError> {
         match self {
-            Self::Sqlite(pool) => pool.read(statement, map),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(file) => file.read(statement, map),
+            #[cfg(feature = "postgres")]
             Self::Postgres(client) => client.read(statement, map),
         }
     }
@@ -66,7 +78,9 @@ impl Driver {
     /// Runs the statements in one transaction. Returns the numbers in the first column of the rows of the last one.
     pub(crate) fn write(&self, statements: &[Statement<'_>]) -> Result<Vec<i64>, DbError> {
         match self {
-            Self::Sqlite(pool) => pool.write(statements),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(file) => file.write(statements),
+            #[cfg(feature = "postgres")]
             Self::Postgres(client) => client.write(statements),
         }
     }
@@ -74,7 +88,9 @@ impl Driver {
     /// Returns once all earlier writes are on disk, as far as the database can tell.
     pub(crate) fn sync(&self) -> Result<(), DbError> {
         match self {
-            Self::Sqlite(pool) => pool.sync(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(file) => file.sync(),
+            #[cfg(feature = "postgres")]
             Self::Postgres(_) => Ok(()),
         }
     }

@@ -7,18 +7,22 @@ use std::{
 };
 
 use fleche_core::{CallKey, Error};
+#[cfg(feature = "sqlite")]
 use rusqlite::ErrorCode;
 
 /// The reason for which an operation on a database failed.
 #[derive(Debug)]
 pub(crate) enum DbError {
+    #[cfg(feature = "sqlite")]
     Sqlite(rusqlite::Error),
-    Postgres(sqlx::Error),
+    #[cfg(feature = "postgres")]
+    Postgres(tokio_postgres::Error),
     /// The operation took too long, or the connection was lost.
     Io(io::Error),
     Other(Error),
 }
 
+#[cfg(feature = "sqlite")]
 impl DbError {
     /// Returns whether a SQLite file as a whole is damaged or is not a SQLite file, as opposed to a single damaged
     /// entry.
@@ -36,51 +40,81 @@ impl DbError {
         if let Self::Sqlite(error) = self { sqlite_code(error) } else { None }
     }
 
+    /// Returns the error for a damaged file that cannot be repaired because of `why`.
+    pub(crate) fn beyond_repair(self, store: &str, why: &str) -> Self {
+        Self::Other(Error::backend(store)(DamagedFile { why: Some(why.to_owned()), source: self }))
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl DbError {
     /// Returns the code of an error that the server reported: appendix A of PostgreSQL's manual.
-    fn server_code(&self) -> Option<String> {
-        let Self::Postgres(error) = self else { return None };
-        Some(error.as_database_error()?.code()?.into_owned())
-    }
-
-    /// Returns whether the user lacks permission for the operation.
-    pub(crate) fn is_denied(&self) -> bool {
-        // Insufficient privilege, and a read-only transaction.
-        self.sqlite_code() == Some(ErrorCode::ReadOnly)
-            || matches!(self.server_code().as_deref(), Some("42501" | "25006"))
-    }
-
-    /// Returns whether the operation may succeed if it is tried again soon.
-    pub(crate) fn is_passing(&self) -> bool {
-        // Serialization failure, deadlock, and a server that is starting. The server may also have restarted since the
-        // connection was opened. If there is no server at all, waiting does not help: the caller proceeds without the
-        // store.
-        matches!(self.sqlite_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-            || matches!(self.server_code().as_deref(), Some("40001" | "40P01" | "57P03"))
-            || self.is_lost()
+    fn server_code(&self) -> Option<&str> {
+        if let Self::Postgres(error) = self { Some(error.code()?.code()) } else { None }
     }
 
     /// Returns whether the connection to a server was lost.
     pub(crate) fn is_lost(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
         let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];
+        let Self::Postgres(error) = self else { return false };
         // A server that shuts down reports this before it closes the connection.
-        matches!(self, Self::Postgres(sqlx::Error::Io(error)) if kinds.contains(&error.kind()))
-            || matches!(self.server_code().as_deref(), Some("57P01" | "57P02"))
+        error.is_closed()
+            || io_error(error).is_some_and(|error| kinds.contains(&error.kind()))
+            || matches!(self.server_code(), Some("57P01" | "57P02"))
     }
 
     /// Returns the error for opening a server whose URL comes from the environment. It omits the server's message, which
     /// may repeat parts of the URL.
     pub(crate) fn without_details(self, store: &str) -> Error {
         let hidden = "details are not shown, since the URL comes from the environment";
+        let kind = match &self {
+            Self::Io(error) => Some(error.kind()),
+            Self::Postgres(error) => io_error(error).map(io::Error::kind),
+            _ => None,
+        };
         match self {
-            Self::Io(error) | Self::Postgres(sqlx::Error::Io(error)) => {
-                Error::backend(store)(io::Error::from(error.kind()))
-            }
             Self::Other(error) => error,
-            error => Error::backend(store)(match error.server_code() {
-                Some(code) => format!("the server refused with the code {code}; {hidden}"),
-                None => format!("it cannot be opened; {hidden}"),
-            }),
+            error => match (kind, error.server_code()) {
+                (Some(kind), _) => Error::backend(store)(io::Error::from(kind)),
+                (_, Some(code)) => Error::backend(store)(format!("the server refused with the code {code}; {hidden}")),
+                _ => Error::backend(store)(format!("it cannot be opened; {hidden}")),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn io_error(error: &tokio_postgres::Error) -> Option<&io::Error> {
+    error::Error::source(error)?.downcast_ref()
+}
+
+impl DbError {
+    /// Returns whether the user lacks permission for the operation.
+    pub(crate) fn is_denied(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(error) => sqlite_code(error) == Some(ErrorCode::ReadOnly),
+            // Insufficient privilege, and a read-only transaction.
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => matches!(self.server_code(), Some("42501" | "25006")),
+            Self::Io(_) | Self::Other(_) => false,
+        }
+    }
+
+    /// Returns whether the operation may succeed if it is tried again soon.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(error) => {
+                matches!(sqlite_code(error), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+            }
+            // Serialization failure, deadlock, and a server that is starting. The server may also have restarted since
+            // the connection was opened. If there is no server at all, waiting does not help: the caller proceeds
+            // without the store.
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => matches!(self.server_code(), Some("40001" | "40P01" | "57P03")) || self.is_lost(),
+            Self::Io(_) | Self::Other(_) => false,
         }
     }
 
@@ -88,9 +122,17 @@ impl DbError {
         match self {
             Self::Other(error) => error,
             // The kind distinguishes timeouts from other errors.
-            Self::Io(error) | Self::Postgres(sqlx::Error::Io(error)) => Error::backend(store)(error),
-            error if error.is_damage() => Error::backend(store)(DamagedFile { why: None, source: error }),
+            Self::Io(error) => Error::backend(store)(error),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) if self.is_damage() => Error::backend(store)(DamagedFile { why: None, source: self }),
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(error) => Error::backend(store)(error),
+            // What the server or the system reports says more than the driver's classes of errors.
+            #[cfg(feature = "postgres")]
+            Self::Postgres(error) if error.as_db_error().is_some() || io_error(&error).is_some() => {
+                Error::backend(store)(error.into_source().unwrap_or_else(|| "unknown error".into()))
+            }
+            #[cfg(feature = "postgres")]
             Self::Postgres(error) => Error::backend(store)(error),
         }
     }
@@ -99,14 +141,10 @@ impl DbError {
     pub(crate) fn content(what: &'static str) -> Self {
         Self::Io(io::Error::new(io::ErrorKind::InvalidData, what))
     }
-
-    /// Returns the error for a damaged file that cannot be repaired because of `why`.
-    pub(crate) fn beyond_repair(self, store: &str, why: &str) -> Error {
-        Error::backend(store)(DamagedFile { why: Some(why.to_owned()), source: self })
-    }
 }
 
 /// Returns the primary error code of SQLite.
+#[cfg(feature = "sqlite")]
 pub(crate) fn sqlite_code(error: &rusqlite::Error) -> Option<ErrorCode> {
     match error {
         rusqlite::Error::SqliteFailure(error, _) | rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
@@ -117,8 +155,13 @@ pub(crate) fn sqlite_code(error: &rusqlite::Error) -> Option<ErrorCode> {
 impl Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(error) => error.fmt(f),
-            Self::Postgres(error) => error.fmt(f),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(error) => match error.as_db_error() {
+                Some(error) => error.fmt(f),
+                None => error.fmt(f),
+            },
             Self::Io(error) => error.fmt(f),
             Self::Other(error) => error.fmt(f),
         }
@@ -128,7 +171,9 @@ impl Display for DbError {
 impl error::Error for DbError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(error) => error.source(),
+            #[cfg(feature = "postgres")]
             Self::Postgres(error) => error.source(),
             Self::Io(error) => error.source(),
             Self::Other(error) => error.source(),
@@ -136,14 +181,16 @@ impl error::Error for DbError {
     }
 }
 
+#[cfg(feature = "sqlite")]
 impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }
 
-impl From<sqlx::Error> for DbError {
-    fn from(error: sqlx::Error) -> Self {
+#[cfg(feature = "postgres")]
+impl From<tokio_postgres::Error> for DbError {
+    fn from(error: tokio_postgres::Error) -> Self {
         Self::Postgres(error)
     }
 }
@@ -155,6 +202,7 @@ impl From<Error> for DbError {
 }
 
 /// The error of a damaged file that was not repaired.
+#[cfg(feature = "sqlite")]
 #[derive(Debug)]
 struct DamagedFile {
     /// The reason for which it cannot be repaired, unless it belongs to another program.
@@ -162,6 +210,7 @@ struct DamagedFile {
     source: DbError,
 }
 
+#[cfg(feature = "sqlite")]
 impl Display for DamagedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
@@ -172,6 +221,7 @@ impl Display for DamagedFile {
     }
 }
 
+#[cfg(feature = "sqlite")]
 impl error::Error for DamagedFile {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         Some(&self.source)

@@ -2,6 +2,9 @@
 //!
 #![doc = include_str!("../README.md")]
 
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+compile_error!("choose the databases of fleche-store-sql: its features `sqlite` and `postgres`");
+
 mod calls;
 mod config;
 mod database;
@@ -11,10 +14,12 @@ mod indexed;
 mod leases;
 mod limit;
 mod list;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod query;
 mod row;
 mod schema;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 mod statement;
 mod tables;
@@ -33,6 +38,7 @@ use fleche_core::{
     store::{Reach, StorePair},
 };
 
+#[cfg(feature = "sqlite")]
 register_backend! {
     name: "sql-sqlite",
     summary: "a SQLite file, for the processes of one host",
@@ -41,6 +47,7 @@ register_backend! {
     scratch: |directory| in_database(format!("sqlite:{}/fleche.db", directory.display()).into(), None),
 }
 
+#[cfg(feature = "postgres")]
 register_backend! {
     name: "sql-postgres",
     summary: "a PostgreSQL server, for any number of hosts",
@@ -52,9 +59,11 @@ register_backend! {
 /// The timeout of operations of checks.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The URL of the server, given as an environment variable. The server must be running.
+#[cfg(feature = "postgres")]
 const SERVER: &str = "$FLECHE_POSTGRES";
 
 /// Returns the name of the database schema that stands for the directory. Nothing is written to the directory itself.
+#[cfg(feature = "postgres")]
 fn schema_of(directory: &Path) -> String {
     let digest = Digest::of(directory.as_os_str().as_encoded_bytes());
     format!("fleche_{}", &digest.to_string()[..32])

@@ -1,20 +1,26 @@
 //! `Row`: a row of a result, of either database.
 
+#[cfg(feature = "sqlite")]
 use rusqlite::types::FromSqlError;
+#[cfg(feature = "postgres")]
+use tokio_postgres::types::Type;
 
 use crate::error::DbError;
 
 /// A row, which is only valid while the function that maps it runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Row<'a> {
+    #[cfg(feature = "sqlite")]
     Sqlite(&'a rusqlite::Row<'a>),
-    Postgres(&'a sqlx::postgres::PgRow),
+    #[cfg(feature = "postgres")]
+    Postgres(&'a tokio_postgres::Row),
 }
 
 impl<'a> Row<'a> {
     /// Returns the bytes in this column, counted from 0, or `None` for `NULL`.
     pub(crate) fn maybe_bytes(self, column: usize) -> Result<Option<&'a [u8]>, DbError> {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(row) => {
                 let value = row.get_ref(column)?;
                 let failed = |error: FromSqlError| {
@@ -22,7 +28,8 @@ impl<'a> Row<'a> {
                 };
                 value.as_bytes_or_null().map_err(failed)
             }
-            Self::Postgres(row) => Ok(sqlx::Row::try_get(row, column)?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(row) => Ok(row.try_get(column)?),
         }
     }
 
@@ -33,19 +40,23 @@ impl<'a> Row<'a> {
     /// Returns the number in this column.
     pub(crate) fn integer(self, column: usize) -> Result<i64, DbError> {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(row) => Ok(row.get(column)?),
-            Self::Postgres(row) => match sqlx::Row::try_get(row, column) {
-                Ok(number) => Ok(number),
-                Err(error) => Ok(sqlx::Row::try_get::<i32, _>(row, column).map_err(|_| error)?.into()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(row) => match row.columns().get(column).map(|column| column.type_()) {
+                // The type of a constant.
+                Some(&Type::INT4) => Ok(row.try_get::<_, i32>(column)?.into()),
+                _ => Ok(row.try_get(column)?),
             },
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "sqlite"))]
     pub(crate) fn text(self, column: usize) -> Result<String, DbError> {
         match self {
             Self::Sqlite(row) => Ok(row.get(column)?),
-            Self::Postgres(row) => Ok(sqlx::Row::try_get(row, column)?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(row) => Ok(row.try_get(column)?),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! SQLite files through `rusqlite`, on the calling thread: connections, and the repair of damaged files.
 
 mod execute;
+pub(crate) mod file;
 pub(crate) mod file_access;
 pub(crate) mod files;
+pub(crate) mod path;
 pub(crate) mod pool;
 mod recover;
 pub(crate) mod repair;

@@ -10,7 +10,7 @@ pub(crate) struct Statement<'a> {
     pub(crate) parameters: Vec<Parameter<'a>>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Parameter<'a> {
     Bytes(Cow<'a, [u8]>),
     NoBytes,

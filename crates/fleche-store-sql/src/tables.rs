@@ -13,7 +13,6 @@ use crate::{
     error::{DbError, damaged, read_only},
     row::Row,
     schema::Rights,
-    sqlite::repair::Repair,
     statement::{Dialect, Statement},
 };
 
@@ -27,15 +26,13 @@ pub(crate) struct Tables {
     pub(crate) name: String,
     pub(crate) driver: Driver,
     rights: Rights,
-    /// Repairs the SQLite file.
-    repair_state: Option<Repair>,
     /// The keys under which this process has found records of a later format.
     later_records: Mutex<HashSet<CallKey>>,
 }
 
 impl Tables {
-    pub(crate) fn new(name: String, driver: Driver, rights: Rights, repair_state: Option<Repair>) -> Self {
-        Self { name, driver, rights, repair_state, later_records: Mutex::default() }
+    pub(crate) fn new(name: String, driver: Driver, rights: Rights) -> Self {
+        Self { name, driver, rights, later_records: Mutex::default() }
     }
 
     /// Returns whether the database is read-only for this user.
@@ -52,9 +49,9 @@ impl Tables {
     pub(crate) fn read<T>(
         &self,
         statement: &Statement<'_>,
-        mut map: impl FnMut(Row<'_>) -> Result<T, DbError>,
+        map: impl FnMut(Row<'_>) -> Result<T, DbError>,
     ) -> Result<Vec<T>> {
-        self.run(|| self.driver.read(statement, &mut map))
+        self.run(|driver| driver.read(statement, map))
     }
 
     /// Returns whether the statement, which changes nothing, returns a row.
@@ -70,7 +67,7 @@ impl Tables {
         if self.is_read_only() {
             return Err(read_only(&self.name));
         }
-        self.run(|| self.driver.write(statements))
+        self.run(|driver| driver.write(statements))
     }
 
     /// Runs the statement. Returns its number of rows: one for each changed row, if it ends with `RETURNING 1`.
@@ -80,7 +77,7 @@ impl Tables {
 
     /// Returns once all earlier writes are on disk.
     pub(crate) fn sync(&self) -> Result<()> {
-        if self.is_read_only() { Ok(()) } else { self.run(|| self.driver.sync()) }
+        if self.is_read_only() { Ok(()) } else { self.run(Driver::sync) }
     }
 
     /// Returns the keys under which this process has found records of a later format.
@@ -88,12 +85,9 @@ impl Tables {
         self.later_records.lock().ignore_poison()
     }
 
-    fn run<T>(&self, mut operation: impl FnMut() -> Result<T, DbError>) -> Result<T> {
+    fn run<T>(&self, operation: impl FnOnce(&Driver) -> Result<T, DbError>) -> Result<T> {
         ensure_not_forked(|| &self.name)?;
-        match &self.repair_state {
-            Some(repair_state) => repair_state.watch(operation),
-            None => operation().map_err(|error| error.into_error(&self.name)),
-        }
+        operation(&self.driver).map_err(|error| error.into_error(&self.name))
     }
 }
 

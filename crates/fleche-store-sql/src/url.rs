@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleche_core::{Error, Result};
+use fleche_core::Result;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
@@ -28,12 +28,12 @@ const SHOWN: [&str; 11] = [
     "statement-cache-capacity",
     "user",
 ];
-/// The other parameters that `sqlx` supports.
+/// The other parameters that are known.
 const NOT_SHOWN: [&str; 2] = ["options", "password"];
 
 /// The address of a database: `sqlite:path/to/file.db`, or `postgres://user@host/database`.
 ///
-/// The text after `sqlite:` is the literal path. A PostgreSQL URL may have the parameters that `sqlx` supports, such as
+/// The text after `sqlite:` is the literal path. A PostgreSQL URL may have parameters, such as
 /// `?sslmode=require`. `$NAME` means the URL in the environment variable of this name, wherever it is opened; the name
 /// must begin with `FLECHE_`, or be `PGPASSWORD`.
 ///
@@ -232,16 +232,6 @@ impl Serialize for DatabaseUrl {
 impl<'de> Deserialize<'de> for DatabaseUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self)
-    }
-}
-
-/// Removes the path from the error, since it comes from the environment variable that this URL names.
-pub(crate) fn without_path(error: Error, url: &DatabaseUrl) -> Error {
-    match error {
-        Error::Io { action, source, .. } => {
-            Error::Io { action, path: url.to_string().into(), source: source.kind().into() }
-        }
-        other => other,
     }
 }
 

@@ -22,7 +22,6 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "crates/fleche-exec/src/process_pool/worker/parent.rs",
         "systems without pidfds do not report the death of a parent process",
     ),
-    ("crates/fleche-store-sql/src/postgres/client.rs", "no server reports that it has started"),
     ("crates/fleche-store-sql/src/sqlite/pool.rs", "SQLite does not report that another process has released its lock"),
     (
         "crates/fleche-store-sql/src/sqlite/repair.rs",

@@ -1,25 +1,19 @@
 //! `Client`: operations on a PostgreSQL server, for any thread.
 
-use std::{future::Future, str::FromStr as _, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, PgConnection,
-    postgres::{PgConnectOptions, PgRow},
-    query, raw_sql,
-};
 use tokio::time::{sleep, timeout_at};
-use url::Url;
 
-use super::{runtime, server::Server};
+use super::{options::ServerOptions, runtime, server::Server};
 use crate::{
     error::DbError,
     limit::{Attempts, Limit, Timeout},
     row::Row,
-    statement::{Parameter, Statement},
+    statement::Statement,
 };
 
 /// The maximum number of connections of one process to one server.
-const CONNECTIONS: u32 = 8;
+const CONNECTIONS: usize = 8;
 
 /// The connections to a server. If they do not answer, an operation and its connection are abandoned.
 pub(crate) struct Client {
@@ -29,8 +23,8 @@ pub(crate) struct Client {
 
 impl Client {
     /// Connects to this server. The tables are in the schema that `options` selects, if any.
-    pub(crate) fn connect(options: PgConnectOptions, timeout: Duration) -> Result<Self, DbError> {
-        let server = Server::new(options.disable_statement_logging(), CONNECTIONS);
+    pub(crate) fn connect(options: ServerOptions, timeout: Duration) -> Result<Self, DbError> {
+        let server = Server::new(options, CONNECTIONS);
         let (limit, first) = (Limit::new(timeout, 0), server.clone());
         // Connecting once makes opening the store fail if the server cannot be reached.
         runtime::run(bounded(limit, async move {
@@ -51,7 +45,7 @@ impl Client {
             let statement = statement.clone();
             async move {
                 let mut connection = server.acquire().await?;
-                let rows = fetch(&mut connection, &statement).await?;
+                let rows = connection.fetch(&statement).await?;
                 connection.give_back();
                 Ok(rows)
             }
@@ -67,17 +61,10 @@ impl Client {
             let statements = statements.clone();
             async move {
                 let mut connection = server.acquire().await?;
-                if let [statement] = &*statements {
-                    let rows = fetch(&mut connection, statement).await?;
-                    connection.give_back();
-                    return Ok(rows);
-                }
-                raw_sql("BEGIN").execute(&mut *connection).await?;
-                let mut rows = Vec::new();
-                for statement in &*statements {
-                    rows = fetch(&mut connection, statement).await?;
-                }
-                raw_sql("COMMIT").execute(&mut *connection).await?;
+                let rows = match &*statements {
+                    [statement] => connection.fetch(statement).await?,
+                    statements => connection.transact(statements).await?,
+                };
                 connection.give_back();
                 Ok(rows)
             }
@@ -92,13 +79,13 @@ impl Client {
         attempt: impl Fn(Arc<Server>) -> F + Send + 'static,
     ) -> Result<T, DbError>
     where
-        F: Future<Output = sqlx::Result<T>> + Send + 'static,
+        F: Future<Output = Result<T, DbError>> + Send + 'static,
     {
         let (server, limit) = (self.server.clone(), Limit::new(self.timeout.get(), bytes_sent));
         let mut attempts = Attempts::new(limit);
         runtime::run(bounded(limit, async move {
             loop {
-                match attempt(server.clone()).await.map_err(DbError::Postgres) {
+                match attempt(server.clone()).await {
                     Err(error) => {
                         if error.is_lost() {
                             server.forget_idle();
@@ -125,26 +112,4 @@ impl Drop for Client {
 /// Awaits the future until the limit, and drops it then.
 async fn bounded<T>(limit: Limit, future: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
     timeout_at(limit.until.into(), future).await.unwrap_or_else(|_| Err(limit.exceeded("there was no answer")))
-}
-
-async fn fetch(connection: &mut PgConnection, statement: &Statement<'static>) -> sqlx::Result<Vec<PgRow>> {
-    let mut query = query(AssertSqlSafe(statement.sql.clone()));
-    for parameter in &statement.parameters {
-        query = match parameter {
-            Parameter::Bytes(bytes) => query.bind(&**bytes),
-            Parameter::NoBytes => query.bind(None::<Vec<u8>>),
-            Parameter::Integer(integer) => query.bind(*integer),
-        };
-    }
-    query.fetch_all(connection).await
-}
-
-/// Returns the connection options of a server from the URL and the environment.
-pub(crate) fn server_options(url: &Url, schema: Option<&str>) -> sqlx::Result<PgConnectOptions> {
-    let options = PgConnectOptions::from_str(url.as_str())?;
-    let options = if options.get_application_name().is_none() { options.application_name("fleche") } else { options };
-    Ok(match schema {
-        None => options,
-        Some(schema) => options.options([("search_path", schema)]),
-    })
 }

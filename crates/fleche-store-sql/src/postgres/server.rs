@@ -7,65 +7,56 @@ use std::{
 };
 
 use fleche_core::spi::LockResultExt;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions, raw_sql};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{connection::Connection, options::ServerOptions};
+use crate::error::DbError;
 
 /// The idle time after which a connection is tested before use.
 const STALE: Duration = Duration::from_secs(5);
-/// The statement, executed on each connection, that makes the server abort statements that run longer, since the client
-/// may be gone.
-const LIMIT: &str = "SET statement_timeout = '5min'";
-
 /// The connections to a server, which are opened on demand.
 pub(crate) struct Server {
-    options: PgConnectOptions,
+    options: ServerOptions,
     idle: Mutex<Vec<Idle>>,
     permits: Arc<Semaphore>,
 }
 
 struct Idle {
-    connection: PgConnection,
+    connection: Connection,
     since: Instant,
 }
 
-/// A connection in use. If it is dropped without being returned to the pool, it is closed without notice to the server,
-/// which may not answer, and a transaction on it is rolled back.
+/// A connection in use. If it is dropped without being returned to the pool, it is closed.
 pub(crate) struct PooledConnection {
-    connection: PgConnection,
+    connection: Connection,
     server: Arc<Server>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Server {
     /// Creates a pool of at most this many connections.
-    pub(crate) fn new(options: PgConnectOptions, connections: u32) -> Arc<Self> {
-        Arc::new(Self { options, idle: Mutex::default(), permits: Arc::new(Semaphore::new(connections as usize)) })
+    pub(crate) fn new(options: ServerOptions, connections: usize) -> Arc<Self> {
+        Arc::new(Self { options, idle: Mutex::default(), permits: Arc::new(Semaphore::new(connections)) })
     }
 
     /// Returns a connection once one is free.
-    pub(crate) async fn acquire(self: &Arc<Self>) -> sqlx::Result<PooledConnection> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<PooledConnection, DbError> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| DbError::content("the store is closed"))?;
         let connection = match self.sound().await {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => Connection::open(&self.options).await?,
         };
         Ok(PooledConnection { connection, server: self.clone(), _permit: permit })
     }
 
     /// Returns an idle connection that presumably works, if there is one.
-    async fn sound(&self) -> Option<PgConnection> {
+    async fn sound(&self) -> Option<Connection> {
         loop {
-            let Idle { mut connection, since } = self.idle().pop()?;
-            if since.elapsed() < STALE || connection.ping().await.is_ok() {
+            let Idle { connection, since } = self.idle().pop()?;
+            if since.elapsed() < STALE || connection.is_alive().await {
                 return Some(connection);
             }
         }
-    }
-
-    async fn connect(&self) -> sqlx::Result<PgConnection> {
-        let mut connection = self.options.connect().await?;
-        raw_sql(LIMIT).execute(&mut connection).await?;
-        Ok(connection)
     }
 
     /// Drops the idle connections after one was lost: the others were probably lost with it.
@@ -79,8 +70,7 @@ impl Server {
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle());
         for Idle { connection, .. } in idle {
-            // It is closed either way.
-            let _ = connection.close().await;
+            connection.close().await;
         }
     }
 
@@ -100,15 +90,15 @@ impl PooledConnection {
 }
 
 impl Deref for PooledConnection {
-    type Target = PgConnection;
+    type Target = Connection;
 
-    fn deref(&self) -> &PgConnection {
+    fn deref(&self) -> &Connection {
         &self.connection
     }
 }
 
 impl DerefMut for PooledConnection {
-    fn deref_mut(&mut self) -> &mut PgConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }
 }

@@ -28,14 +28,14 @@ const BUSY: Duration = Duration::from_millis(250);
 
 /// The connections to a SQLite file, which are opened on demand.
 pub(crate) struct Pool {
-    file: SqliteFile,
+    file: Opening,
     pub(crate) timeout: Timeout,
     connections: Mutex<Connections>,
     returned: Condvar,
 }
 
 /// A file, and how it is opened.
-struct SqliteFile {
+struct Opening {
     path: PathBuf,
     access: FileAccess,
     /// Whether the file has a rollback journal instead of a write-ahead log.
@@ -57,7 +57,7 @@ impl Pool {
     /// Opens this file, which must exist. It gets a write-ahead log or, if `rollback` is set, a rollback journal, for
     /// file systems on which not all processes can share the memory that a log needs.
     pub(crate) fn open(path: &Path, rollback: bool, access: FileAccess, timeout: Duration) -> Result<Self, DbError> {
-        let file = SqliteFile { path: path.to_owned(), access, rollback };
+        let file = Opening { path: path.to_owned(), access, rollback };
         let pool =
             Self { file, timeout: Timeout::new(timeout), connections: Mutex::default(), returned: Condvar::new() };
         if access == FileAccess::Full {
@@ -235,7 +235,7 @@ fn sync(connection: &Connection) -> Result<(), DbError> {
     counted.map(drop)
 }
 
-impl SqliteFile {
+impl Opening {
     /// Opens a connection.
     fn connect(&self) -> Result<Connection, DbError> {
         let connection = self.connect_unset()?;
@@ -302,13 +302,14 @@ fn immutable(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{driver::Driver, schema};
+    use crate::{driver::Driver, schema, sqlite::file::SqliteFile};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
     /// Returns the file's journal mode and `synchronous` setting after a write and a sync.
     fn journal(path: &Path, rollback: bool) -> Result<(String, i64), DbError> {
-        let driver = Driver::Sqlite(Pool::open(path, rollback, FileAccess::Full, MINUTE)?);
+        let pool = Pool::open(path, rollback, FileAccess::Full, MINUTE)?;
+        let driver = Driver::Sqlite(SqliteFile { pool, repair: None });
         schema::prepare(&driver, None, "the file")?;
         driver.sync()?;
         let journal = driver.read(&Statement::new("PRAGMA journal_mode"), |row| row.text(0))?.remove(0);

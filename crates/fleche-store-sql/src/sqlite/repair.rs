@@ -28,9 +28,9 @@ use super::{
 };
 use crate::error::DbError;
 
-/// The number of rounds of a repair, which starts over if another process has written. All rounds but the first block writers
-/// until the recovered database is about to be written over the file.
-const MAX_ROUNDS: usize = 16;
+/// The number of rounds of a repair, which starts over if another process has written between the end of the recovery,
+/// during which writers wait, and the replacement of the file.
+const MAX_ROUNDS: usize = 8;
 
 /// The pause between attempts to take a lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -71,16 +71,19 @@ impl Repair {
     /// Runs the operation. If it meets damage, the file is repaired and the operation is retried once.
     ///
     /// # Errors
-    /// Fails with the errors of the operation, and with [`Error::Backend`] if it still meets damage, or if the file
-    /// cannot be repaired.
-    pub(crate) fn watch<T>(&self, mut operation: impl FnMut() -> Result<T, DbError>) -> Result<T> {
+    /// Fails with the errors of the operation, also if it still meets damage or the file cannot be repaired.
+    pub(crate) fn watch<T>(&self, mut operation: impl FnMut() -> Result<T, DbError>) -> Result<T, DbError> {
         match operation() {
             Err(failed) if failed.may_be_damage() => blocking_hooks::blocking(|| self.repair_and(operation, failed)),
-            done => done.map_err(|failed| failed.into_error(&self.name)),
+            done => done,
         }
     }
 
-    fn repair_and<T>(&self, mut operation: impl FnMut() -> Result<T, DbError>, failed: DbError) -> Result<T> {
+    fn repair_and<T>(
+        &self,
+        mut operation: impl FnMut() -> Result<T, DbError>,
+        failed: DbError,
+    ) -> Result<T, DbError> {
         let Some(_lock) = poll(self.timeout, lock_repairs) else {
             return Err(failed.beyond_repair(&self.name, "another file is being repaired"));
         };
@@ -89,7 +92,7 @@ impl Repair {
         }
         let file_bytes = match self.own_file() {
             Ok(Some(file_bytes)) => file_bytes,
-            Ok(None) => return Err(failed.into_error(&self.name)),
+            Ok(None) => return Err(failed),
             Err(why) => return self.give_up(failed, &why.to_string()),
         };
         let files = match RepairFiles::of(&self.path, self.timeout) {
@@ -99,19 +102,19 @@ impl Repair {
         // Another process may have repaired the file by now.
         let failed = match operation() {
             Err(failed) if failed.may_be_damage() => failed,
-            done => return done.map_err(|failed| failed.into_error(&self.name)),
+            done => return done,
         };
         let repaired = self.repair(&file_bytes, &files, &failed);
         // The next repair removes the remaining files.
         let _ = fs::remove_dir_all(&files.scratch);
         match repaired {
             Ok(true) => {}
-            Ok(false) => return Err(failed.into_error(&self.name)),
+            Ok(false) => return Err(failed),
             Err(why) => return self.give_up(failed, &why.to_string()),
         }
         match operation() {
             Err(failed) if failed.is_damage() => self.give_up(failed, "it is still damaged after a repair"),
-            done => done.map_err(|failed| failed.into_error(&self.name)),
+            done => done,
         }
     }
 
@@ -127,9 +130,9 @@ impl Repair {
     }
 
     /// Returns the error for a file that cannot be repaired because of `why`.
-    fn give_up<T>(&self, failed: DbError, why: &str) -> Result<T> {
+    fn give_up<T>(&self, failed: DbError, why: &str) -> Result<T, DbError> {
         if !failed.is_damage() {
-            return Err(failed.into_error(&self.name));
+            return Err(failed);
         }
         *self.not_before() = Some(Instant::now() + RETRY_PAUSE);
         Err(failed.beyond_repair(&self.name, why))
@@ -151,14 +154,12 @@ impl Repair {
         // Tells of commits of others while `damaged` holds the lock. With a rollback journal, that lock excludes readers.
         let watcher = if self.rollback { None } else { Some(Damaged::open(&files.file, &self.name, self.timeout)?) };
         let seen = || watcher.as_ref().map(Damaged::version).transpose();
-        for round in 0..MAX_ROUNDS {
-            let alone = round > 0;
+        for _ in 0..MAX_ROUNDS {
             files.clean()?;
             let seen_before = seen()?;
-            let (reading, before) = damaged.begin(alone)?;
+            let (writing, before) = damaged.begin()?;
             file_bytes.copy(&kept, first.as_deref())?;
             copy_log(&files.file, &kept)?;
-            let writing = alone.then_some(reading);
             copy_database(&kept, &work)?;
             FileBytes::open_copy(&work)?.repair_header(self.rollback)?;
             let recovered = recover(&work, &fresh, &self.name)?;
@@ -272,13 +273,10 @@ impl<'a> Damaged<'a> {
         version(&self.connection).map_err(Error::backend(self.store))
     }
 
-    /// Begins a transaction, during which no other connection changes the content of the files and, if `alone`, none
-    /// writes. Returns it with the version that it sees.
-    pub(crate) fn begin(&self, alone: bool) -> Result<(Transaction<'_>, i64)> {
+    /// Begins a transaction, during which no other connection writes. Returns it with the version that it sees.
+    fn begin(&self) -> Result<(Transaction<'_>, i64)> {
         let begin = || {
-            let kind = if alone { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
-            let transaction = Transaction::new_unchecked(&self.connection, kind)?;
-            // A deferred transaction begins with its first read.
+            let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             let version = version(&transaction)?;
             Ok((transaction, version))
         };
@@ -332,14 +330,15 @@ mod tests {
     use crate::{
         driver::Driver,
         schema,
-        sqlite::{file_access::FileAccess, pool::Pool},
+        sqlite::{file_access::FileAccess, file::SqliteFile, pool::Pool},
         statement::Statement,
     };
 
     const MINUTE: Duration = Duration::from_mins(1);
 
     fn opened(path: &Path, rollback: bool) -> Result<Driver, DbError> {
-        let driver = Driver::Sqlite(Pool::open(path, rollback, FileAccess::Full, MINUTE)?);
+        let pool = Pool::open(path, rollback, FileAccess::Full, MINUTE)?;
+        let driver = Driver::Sqlite(SqliteFile { pool, repair: None });
         schema::prepare(&driver, None, "the file")?;
         Ok(driver)
     }
