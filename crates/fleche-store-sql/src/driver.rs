@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+use crate::postgres::Client;
+#[cfg(feature = "sqlite")]
+use crate::sqlite::file::SqliteFile;
 use crate::{
     error::DbError,
     limit::Timeout,
     row::Row,
     statement::{Dialect, Statement},
 };
-#[cfg(feature = "postgres")]
-use crate::postgres::Client;
-#[cfg(feature = "sqlite")]
-use crate::sqlite::file::SqliteFile;
 
 /// The connections to a database. Each operation is atomic, and ends within the timeout.
 pub(crate) enum Driver {

@@ -4,6 +4,7 @@ mod execute;
 pub(crate) mod file;
 pub(crate) mod file_access;
 pub(crate) mod files;
+mod group;
 pub(crate) mod path;
 pub(crate) mod pool;
 mod recover;

@@ -21,6 +21,9 @@ use crate::{
 /// The maximum number of values that one statement removes.
 const IDS_PER_STATEMENT: usize = 500;
 
+/// The maximum length of a value that is written again if it is there, which takes one statement instead of two.
+const MAX_REWRITTEN: usize = 1 << 16;
+
 /// A [`ValueStore`] in a database, with one row per value. A clone is another handle to the same store.
 ///
 /// Ages are measured with the database's own clock, in milliseconds. A time in the future counts as one equally far in
@@ -80,9 +83,12 @@ impl ValueStore for SqlValues {
         let (tables, now) = (&self.database.writable()?.tables, self.now());
         let length = i64::try_from(encoded.len()).ok().filter(|_| encoded.len() <= MAX_ENTRY_LEN);
         let Some(length) = length else { return Err(too_large(&tables.name, encoded.len())) };
-        let refresh = format!("UPDATE fleche_values SET put = {now} WHERE id = $1 AND length(bytes) = $2 RETURNING 1");
-        if tables.change(Statement::new(refresh).bytes(id.as_bytes()).integer(length))? > 0 {
-            return Ok(());
+        if encoded.len() > MAX_REWRITTEN {
+            let refresh =
+                format!("UPDATE fleche_values SET put = {now} WHERE id = $1 AND length(bytes) = $2 RETURNING 1");
+            if tables.change(Statement::new(refresh).bytes(id.as_bytes()).integer(length))? > 0 {
+                return Ok(());
+            }
         }
         let put = format!(
             "INSERT INTO fleche_values (id, put, bytes) VALUES ($1, {now}, $2)

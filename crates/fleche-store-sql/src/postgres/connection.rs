@@ -100,9 +100,9 @@ impl Connection {
         // and `COMMIT` rolls back.
         let client = &self.client;
         let requests = prepared.iter().map(|(prepared, parameters)| client.query(prepared, parameters));
-        let begin = client.batch_execute("BEGIN");
-        let (begun, answers, committed) = join3(begin, join_all(requests), client.batch_execute("COMMIT")).await;
-        begun?;
+        let (begin, commit) = (client.batch_execute("BEGIN"), client.batch_execute("COMMIT"));
+        let (started, answers, committed) = join3(begin, join_all(requests), commit).await;
+        started?;
         let mut rows = Vec::new();
         for answer in answers {
             rows = answer?;

@@ -38,9 +38,10 @@ impl ServerOptions {
         let parameters: Vec<_> = url.query_pairs().into_owned().collect();
         let parameter =
             |name: &str| parameters.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone());
-        let or_variable =
-            |value: Option<String>, variable: &str| value.or_else(|| env::var(variable).ok()).filter(|text| !text.is_empty());
-        let part = |text: &str| Some(decoded(text)).filter(|text| !text.is_empty());
+        let or_variable = |value: Option<String>, variable: &str| {
+            value.or_else(|| env::var(variable).ok()).filter(|text| !text.is_empty())
+        };
+        let part_of_url = |text: &str| Some(decoded(text)).filter(|text| !text.is_empty());
 
         let port = match url.port() {
             Some(port) => port,
@@ -49,11 +50,11 @@ impl ServerOptions {
                 None => PORT,
             },
         };
-        let host = parameter("host").or_else(|| url.host_str().and_then(part));
+        let host = parameter("host").or_else(|| url.host_str().and_then(part_of_url));
         let host = or_variable(host, "PGHOST").unwrap_or_else(|| default_host(port));
-        let user = or_variable(parameter("user").or_else(|| part(url.username())), "PGUSER");
+        let user = or_variable(parameter("user").or_else(|| part_of_url(url.username())), "PGUSER");
         let user = user.or_else(|| whoami::username().ok()).ok_or("it has no user, and the system names none")?;
-        let database = parameter("dbname").or_else(|| part(url.path().trim_start_matches('/')));
+        let database = parameter("dbname").or_else(|| part_of_url(url.path().trim_start_matches('/')));
         let database = or_variable(database, "PGDATABASE").unwrap_or_else(|| user.clone());
         let password = or_variable(parameter("password").or_else(|| url.password().map(decoded)), "PGPASSWORD");
         let password = password.or_else(|| password_of_file(&[&host, &port.to_string(), &database, &user]));
@@ -82,7 +83,9 @@ impl ServerOptions {
             Some("require") => (SslMode::Require, false),
             Some("verify-ca" | "verify-full") => (SslMode::Require, true),
             Some(_) => {
-                return Err("`sslmode` must be `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`".into());
+                return Err(
+                    "`sslmode` must be `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`".into()
+                );
             }
         };
         config.ssl_mode(mode);
@@ -107,9 +110,8 @@ fn decoded(text: &str) -> String {
 
 /// Returns the directory of a server's socket on this host if there is one, and otherwise the name of this host.
 fn default_host(port: u16) -> String {
-    let directory = SOCKET_DIRECTORIES.iter().find(|directory| {
-        PathBuf::from(directory).join(format!(".s.PGSQL.{port}")).exists()
-    });
+    let directory =
+        SOCKET_DIRECTORIES.iter().find(|directory| PathBuf::from(directory).join(format!(".s.PGSQL.{port}")).exists());
     directory.map_or_else(|| "localhost".to_owned(), |directory| (*directory).to_owned())
 }
 
@@ -136,18 +138,17 @@ fn password_in(line: &str, wanted: &[&str; 4]) -> Option<String> {
     let mut fields = vec![String::new()];
     let mut characters = line.chars();
     while let Some(character) = characters.next() {
-        let field = fields.last_mut()?;
-        match character {
-            '\\' => field.extend(characters.next()),
-            ':' if fields.len() < 5 => fields.push(String::new()),
-            other => field.push(other),
+        if character == ':' && fields.len() < 5 {
+            fields.push(String::new());
+        } else {
+            let character = if character == '\\' { characters.next() } else { Some(character) };
+            fields.last_mut()?.extend(character);
         }
     }
     let password = fields.get(4)?.clone();
     // A server that is reached through a socket of this host is named `localhost`.
-    let is = |field: &str, wanted: &str| {
-        field == "*" || field == wanted || field == "localhost" && wanted.starts_with('/')
-    };
+    let is =
+        |field: &str, wanted: &str| field == "*" || field == wanted || field == "localhost" && wanted.starts_with('/');
     fields.iter().zip(wanted).all(|(field, wanted)| is(field, wanted)).then_some(password)
 }
 
@@ -162,7 +163,8 @@ mod tests {
     #[test]
     fn parts_of_a_url_are_decoded() {
         let (options, identity) =
-            options("postgres://me%40here:s%2F3+c%26r=t@db.example:7/my%20db?application_name=mine", Some("alloys")).unwrap();
+            options("postgres://me%40here:s%2F3+c%26r=t@db.example:7/my%20db?application_name=mine", Some("alloys"))
+                .unwrap();
         let config = &options.config;
         assert_eq!(config.get_user(), Some("me@here"));
         assert_eq!(config.get_password(), Some(&b"s/3+c&r=t"[..]));
@@ -175,7 +177,8 @@ mod tests {
     #[test]
     fn parameters_take_precedence_over_the_parts_of_the_url() {
         let (options, identity) =
-            options("postgres://me@host/db?host=/run/sock&user=you&dbname=other&options=-c%20a%3Db", Some("s")).unwrap();
+            options("postgres://me@host/db?host=/run/sock&user=you&dbname=other&options=-c%20a%3Db", Some("s"))
+                .unwrap();
         assert_eq!((&*identity.host, &*identity.user, &*identity.database), ("/run/sock", "you", "other"));
         assert_eq!(options.config.get_options(), Some("-c a=b -c search_path=s"));
         let of = |url: &str| self::options(url, None).unwrap().1;
@@ -185,7 +188,11 @@ mod tests {
 
     #[test]
     fn wrong_options_are_refused_without_showing_them() {
-        for url in ["postgres://me@host/db?sslmode=s3cret", "postgres://me@host/db?port=s3cret", "postgres://h/?hostaddr=s3cret"] {
+        for url in [
+            "postgres://me@host/db?sslmode=s3cret",
+            "postgres://me@host/db?port=s3cret",
+            "postgres://h/?hostaddr=s3cret",
+        ] {
             let Err(why) = options(url, None) else { panic!("{url} is accepted") };
             assert!(!why.contains("s3cret"), "{why}");
         }
@@ -199,6 +206,9 @@ mod tests {
         for other in ["db.example:5433:results:me:s3cret", "# *:*:*:*:s3cret", "*:*:*:me", ""] {
             assert_eq!(password_in(other, &wanted), None, "{other}");
         }
-        assert_eq!(password_in("localhost:*:*:*:s3cret", &["/run/postgresql", "1", "d", "u"]).as_deref(), Some("s3cret"));
+        assert_eq!(
+            password_in("localhost:*:*:*:s3cret", &["/run/postgresql", "1", "d", "u"]).as_deref(),
+            Some("s3cret")
+        );
     }
 }

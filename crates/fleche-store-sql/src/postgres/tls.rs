@@ -62,7 +62,8 @@ mod client {
             Some((certificate, key)) => {
                 let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
                 let chain = chain.map_err(|_| "the file of `sslcert` has no certificate".to_owned())?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|_| "the file of `sslkey` has no key".to_owned())?;
+                let key =
+                    PrivateKeyDer::from_pem_file(key).map_err(|_| "the file of `sslkey` has no key".to_owned())?;
                 builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())?
             }
         };

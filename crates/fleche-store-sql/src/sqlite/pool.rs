@@ -11,7 +11,7 @@ use std::{
 use fleche_core::{job::blocking_hooks, spi::LockResultExt};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{execute, file_access::FileAccess};
+use super::{execute, file_access::FileAccess, group::Group};
 use crate::{
     error::DbError,
     limit::{Attempts, Limit, Timeout},
@@ -30,8 +30,9 @@ const BUSY: Duration = Duration::from_millis(250);
 pub(crate) struct Pool {
     file: Opening,
     pub(crate) timeout: Timeout,
-    connections: Mutex<Connections>,
-    returned: Condvar,
+    readers: Mutex<Readers>,
+    reader_returned: Condvar,
+    writers: Group,
 }
 
 /// A file, and how it is opened.
@@ -42,14 +43,12 @@ struct Opening {
     rollback: bool,
 }
 
-/// The idle connections, and the uses of the others.
+/// The connections of readers.
 #[derive(Default)]
-struct Connections {
+struct Readers {
     idle: Vec<Connection>,
-    reading: usize,
-    writer: Option<Connection>,
-    is_writing: bool,
-    /// The number of threads that wait for one.
+    in_use: usize,
+    /// The number of threads that wait for a connection.
     waiting: usize,
 }
 
@@ -58,8 +57,13 @@ impl Pool {
     /// file systems on which not all processes can share the memory that a log needs.
     pub(crate) fn open(path: &Path, rollback: bool, access: FileAccess, timeout: Duration) -> Result<Self, DbError> {
         let file = Opening { path: path.to_owned(), access, rollback };
-        let pool =
-            Self { file, timeout: Timeout::new(timeout), connections: Mutex::default(), returned: Condvar::new() };
+        let pool = Self {
+            file,
+            timeout: Timeout::new(timeout),
+            readers: Mutex::default(),
+            reader_returned: Condvar::new(),
+            writers: Group::default(),
+        };
         if access == FileAccess::Full {
             pool.in_time(0, |_| pool.file.set_journal())?;
         }
@@ -92,13 +96,16 @@ impl Pool {
     /// Runs the statements in one transaction. Returns the numbers in the first column of the rows of the last one.
     pub(crate) fn write(&self, statements: &[Statement<'_>]) -> Result<Vec<i64>, DbError> {
         let bytes = statements.iter().map(Statement::bytes_sent).sum();
-        self.in_time(bytes, |limit| self.writer(limit)?.with(|connection| transact(connection, statements)))
+        self.in_time(bytes, |limit| self.writers.write(statements, limit, || self.file.connect()))
     }
 
     /// Returns once all earlier writes are on disk, as far as the database can tell.
     pub(crate) fn sync(&self) -> Result<(), DbError> {
         // With a rollback journal, each commit waits for the disk.
-        if self.file.rollback { Ok(()) } else { self.in_time(0, |limit| self.writer(limit)?.with(sync)) }
+        if self.file.rollback {
+            return Ok(());
+        }
+        self.in_time(0, |limit| self.writers.with(limit, || self.file.connect(), sync))
     }
 
     /// Tries the operation until it succeeds, fails permanently, or times out.
@@ -125,114 +132,66 @@ impl Pool {
     }
 
     /// Returns the right to read once few enough threads do.
-    fn reader(&self, limit: Limit) -> Result<Lent<'_>, DbError> {
-        let mut connections = self.wait_until(limit, |connections| connections.reading < READERS)?;
-        connections.reading += 1;
-        Ok(Lent { pool: self, connection: connections.idle.pop(), writes: false })
-    }
-
-    /// Returns the right to write once no other thread has it.
-    fn writer(&self, limit: Limit) -> Result<Lent<'_>, DbError> {
-        let mut connections = self.wait_until(limit, |connections| !connections.is_writing)?;
-        connections.is_writing = true;
-        Ok(Lent { pool: self, connection: connections.writer.take(), writes: true })
-    }
-
-    fn wait_until(
-        &self,
-        limit: Limit,
-        is_free: impl Fn(&Connections) -> bool,
-    ) -> Result<MutexGuard<'_, Connections>, DbError> {
-        let mut connections = self.connections();
-        if is_free(&connections) {
-            return Ok(connections);
+    fn reader(&self, limit: Limit) -> Result<Reader<'_>, DbError> {
+        let is_free = |readers: &Readers| readers.in_use < READERS;
+        let mut readers = self.readers();
+        if !is_free(&readers) {
+            readers.waiting += 1;
+            drop(readers);
+            let why = "other threads use all connections";
+            let waited = limit.wait_until(&self.readers, &self.reader_returned, is_free, why);
+            let (mut after, result) = match waited {
+                Ok(readers) => (readers, Ok(())),
+                Err(error) => (self.readers(), Err(error)),
+            };
+            after.waiting -= 1;
+            result?;
+            readers = after;
         }
-        connections.waiting += 1;
-        drop(connections);
-        let waited = limit.wait_until(&self.connections, &self.returned, is_free, "other threads use the connections");
-        let (mut connections, result) = match waited {
-            Ok(connections) => (connections, Ok(())),
-            Err(error) => (self.connections(), Err(error)),
-        };
-        connections.waiting -= 1;
-        result.map(|()| connections)
+        readers.in_use += 1;
+        Ok(Reader { pool: self, connection: readers.idle.pop() })
     }
 
-    fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().ignore_poison()
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        self.readers.lock().ignore_poison()
     }
 }
 
-/// The right to use a connection, and the connection, unless it must be opened first.
-struct Lent<'a> {
+/// The right to read, and the connection, unless it must be opened first.
+struct Reader<'a> {
     pool: &'a Pool,
     connection: Option<Connection>,
-    writes: bool,
 }
 
-impl Lent<'_> {
+impl Reader<'_> {
     /// Runs the operation. Its connection is closed if it may not be usable afterwards.
     fn with<T>(mut self, operation: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
         let connection = self.connection.take().map_or_else(|| self.pool.file.connect(), Ok)?;
         let done = operation(&connection);
-        let is_usable = done.as_ref().err().is_none_or(DbError::is_passing) && connection.is_autocommit();
+        let is_usable = done.as_ref().err().is_none_or(DbError::is_passing);
         self.connection = Some(connection).filter(|_| is_usable);
         done
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Reader<'_> {
     fn drop(&mut self) {
-        let mut connections = self.pool.connections();
-        if self.writes {
-            connections.is_writing = false;
-            connections.writer = self.connection.take();
-        } else {
-            connections.reading -= 1;
-            connections.idle.extend(self.connection.take());
-        }
-        let is_awaited = connections.waiting > 0;
-        drop(connections);
-        if is_awaited {
-            // Readers and writers wait for different things.
-            self.pool.returned.notify_all();
+        let mut readers = self.pool.readers();
+        readers.in_use -= 1;
+        readers.idle.extend(self.connection.take());
+        if readers.waiting > 0 {
+            self.pool.reader_returned.notify_one();
         }
     }
-}
-
-/// Runs the statements in one transaction, which takes the write lock before the first statement. Taking it later would
-/// fail if another connection has written since.
-fn transact(connection: &Connection, statements: &[Statement<'_>]) -> Result<Vec<i64>, DbError> {
-    let run = |sql| connection.prepare_cached(sql)?.execute([]);
-    run("BEGIN IMMEDIATE")?;
-    let work = || {
-        let mut numbers = Vec::new();
-        for statement in statements {
-            numbers.clear();
-            execute::query(connection, statement, |row| {
-                numbers.push(row.integer(0)?);
-                Ok(())
-            })?;
-        }
-        run("COMMIT")?;
-        Ok(numbers)
-    };
-    let done = work();
-    if done.is_err() && !connection.is_autocommit() {
-        // If this fails too, closing the connection rolls back.
-        let _ = run("ROLLBACK");
-    }
-    done
 }
 
 /// Makes a commit that waits for the disk, which also makes all earlier commits in the log durable.
 fn sync(connection: &Connection) -> Result<(), DbError> {
     let set = |synchronous| connection.pragma_update(None, "synchronous", synchronous);
     set("FULL")?;
-    let count = Statement::new("UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'");
-    let counted = transact(connection, &[count]);
+    let counted = connection.execute("UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'", []);
     set("NORMAL")?;
-    counted.map(drop)
+    Ok(counted.map(drop)?)
 }
 
 impl Opening {

@@ -79,11 +79,7 @@ impl Repair {
         }
     }
 
-    fn repair_and<T>(
-        &self,
-        mut operation: impl FnMut() -> Result<T, DbError>,
-        failed: DbError,
-    ) -> Result<T, DbError> {
+    fn repair_and<T>(&self, mut operation: impl FnMut() -> Result<T, DbError>, failed: DbError) -> Result<T, DbError> {
         let Some(_lock) = poll(self.timeout, lock_repairs) else {
             return Err(failed.beyond_repair(&self.name, "another file is being repaired"));
         };
@@ -330,7 +326,7 @@ mod tests {
     use crate::{
         driver::Driver,
         schema,
-        sqlite::{file_access::FileAccess, file::SqliteFile, pool::Pool},
+        sqlite::{file::SqliteFile, file_access::FileAccess, pool::Pool},
         statement::Statement,
     };
 

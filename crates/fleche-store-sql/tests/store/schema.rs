@@ -5,7 +5,7 @@ use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Comma
 use fleche_conformance::give_up_root;
 use fleche_core::{CallStore, Digest, Error, ValueStore, claim::Claim};
 use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
-use sqlx::{Connection as _, PgConnection, raw_sql};
+use tokio_postgres::NoTls;
 
 use super::common::{Scratch, key, record};
 
@@ -138,9 +138,11 @@ fn role_with_only_select_can_read() {
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut connection = PgConnection::connect(&url).await.unwrap();
-        raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        client.batch_execute(&sql).await.unwrap();
+        drop(client);
+        connection.await.unwrap().unwrap();
     });
     let (_, host) = url.split_once('@').unwrap();
     let (mut values, mut calls) = (scratch.values.clone(), scratch.calls.clone());

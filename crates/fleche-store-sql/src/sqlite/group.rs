@@ -1,0 +1,362 @@
+//! `Group`: the writers of this process to one SQLite file. One thread writes at a time. What other threads want to write
+//! meanwhile is queued, and the next writer commits it together with its own statements: a commit costs more than a few
+//! statements.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex},
+};
+
+use fleche_core::{job::blocking_hooks, spi::LockResultExt};
+use rusqlite::Connection;
+
+use super::execute;
+use crate::{error::DbError, limit::Limit, statement::Statement};
+
+/// The maximum size of the parameters of statements that another thread may run. Statements with larger ones are not
+/// copied, but wait for their turn.
+const MAX_SHARED_LEN: usize = 256 << 10;
+/// The maximum number of other threads' batches in a transaction, and the maximum total size of their parameters.
+const MAX_BATCHES: usize = 64;
+const MAX_TOTAL_LEN: usize = 4 << 20;
+
+#[derive(Default)]
+pub(crate) struct Group(Mutex<Writers>);
+
+#[derive(Default)]
+struct Writers {
+    /// The connection of the writers, while none uses it.
+    connection: Option<Connection>,
+    is_writing: bool,
+    queue: VecDeque<Queued>,
+}
+
+/// A thread that waits, and its statements, if another thread may run them.
+struct Queued {
+    waiter: Arc<Waiter>,
+    statements: Option<Vec<Statement<'static>>>,
+}
+
+#[derive(Default)]
+struct Waiter {
+    state: Mutex<Progress>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+enum Progress {
+    #[default]
+    Waiting,
+    /// It is the waiting thread's turn to write.
+    Turn,
+    /// Another thread has run the statements.
+    Done(Result<Vec<i64>, DbError>),
+}
+
+impl Waiter {
+    fn tell(&self, progress: Progress) {
+        *self.state.lock().ignore_poison() = progress;
+        self.changed.notify_all();
+    }
+}
+
+impl Group {
+    /// Runs the statements in a transaction, which other threads may share. Each thread's statements take effect
+    /// completely or not at all. Returns the numbers in the first column of the rows of the last statement.
+    pub(crate) fn write(
+        &self,
+        statements: &[Statement<'_>],
+        limit: Limit,
+        connect: impl FnOnce() -> Result<Connection, DbError>,
+    ) -> Result<Vec<i64>, DbError> {
+        match self.wait(Some(statements), limit)? {
+            Awaited::Done(result) => result,
+            Awaited::Turn(turn) => turn.with(connect, |turn, connection| {
+                run(connection, "BEGIN IMMEDIATE")?;
+                turn.take_queued();
+                let shared = turn.run_taken(connection, statements);
+                let Err(error) = shared else { return shared? };
+                roll_back(connection);
+                if turn.taken.is_empty() {
+                    return Err(error);
+                }
+                // Each thread tries by itself, and gets its own error.
+                turn.put_back();
+                run(connection, "BEGIN IMMEDIATE")?;
+                let done = turn.run_taken(connection, statements);
+                roll_back(connection);
+                done?
+            }),
+        }
+    }
+
+    /// Runs the operation on the connection for writing, in its turn.
+    pub(crate) fn with<T>(
+        &self,
+        limit: Limit,
+        connect: impl FnOnce() -> Result<Connection, DbError>,
+        operation: impl FnOnce(&Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        match self.wait(None, limit)? {
+            Awaited::Done(_) => Err(DbError::content("a thread without statements has a result")),
+            Awaited::Turn(turn) => turn.with(connect, |_, connection| operation(connection)),
+        }
+    }
+
+    /// Waits until it is this thread's turn, or another thread has run the statements.
+    fn wait(&self, statements: Option<&[Statement<'_>]>, limit: Limit) -> Result<Awaited<'_>, DbError> {
+        let waiter = {
+            let mut writers = self.0.lock().ignore_poison();
+            if !writers.is_writing {
+                writers.is_writing = true;
+                let connection = writers.connection.take();
+                return Ok(Awaited::Turn(Turn { group: self, connection, taken: Vec::new() }));
+            }
+            let waiter = Arc::<Waiter>::default();
+            let statements = statements.filter(|statements| length(statements) <= MAX_SHARED_LEN);
+            let statements = statements.map(|statements| statements.iter().map(Statement::to_static).collect());
+            writers.queue.push_back(Queued { waiter: waiter.clone(), statements });
+            waiter
+        };
+        let is_over = |progress: &Progress| !matches!(progress, Progress::Waiting);
+        let in_time = limit.wait_until(&waiter.state, &waiter.changed, is_over, "other threads are writing");
+        let mut progress = match in_time {
+            Ok(progress) => progress,
+            Err(error) => {
+                let mut writers = self.0.lock().ignore_poison();
+                let place = writers.queue.iter().position(|queued| Arc::ptr_eq(&queued.waiter, &waiter));
+                if let Some(place) = place {
+                    writers.queue.remove(place);
+                    return Err(error);
+                }
+                drop(writers);
+                // Another thread is running the statements, and cannot be stopped.
+                blocking_hooks::blocking(|| {
+                    let state = waiter.state.lock().ignore_poison();
+                    waiter.changed.wait_while(state, |progress| !is_over(progress)).ignore_poison()
+                })
+            }
+        };
+        Ok(match std::mem::take(&mut *progress) {
+            Progress::Done(result) => Awaited::Done(result),
+            Progress::Turn | Progress::Waiting => {
+                let connection = self.0.lock().ignore_poison().connection.take();
+                Awaited::Turn(Turn { group: self, connection, taken: Vec::new() })
+            }
+        })
+    }
+}
+
+/// The result of waiting.
+enum Awaited<'a> {
+    Turn(Turn<'a>),
+    Done(Result<Vec<i64>, DbError>),
+}
+
+/// The turn to write, which ends when this is dropped.
+struct Turn<'a> {
+    group: &'a Group,
+    connection: Option<Connection>,
+    /// The batches of other threads that are in the transaction.
+    taken: Vec<Queued>,
+}
+
+impl Turn<'_> {
+    /// Runs the operation. Its connection is closed if it may not be usable afterwards.
+    fn with<T>(
+        mut self,
+        connect: impl FnOnce() -> Result<Connection, DbError>,
+        operation: impl FnOnce(&mut Self, &Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let connection = self.connection.take().map_or_else(connect, Ok)?;
+        let done = operation(&mut self, &connection);
+        let is_usable = done.as_ref().err().is_none_or(DbError::is_passing) && connection.is_autocommit();
+        self.connection = Some(connection).filter(|_| is_usable);
+        done
+    }
+
+    /// Takes the batches that are queued now.
+    fn take_queued(&mut self) {
+        let mut writers = self.group.0.lock().ignore_poison();
+        let mut total = 0;
+        while self.taken.len() < MAX_BATCHES
+            && let Some(Queued { statements: Some(statements), .. }) = writers.queue.front()
+        {
+            total += length(statements);
+            if total > MAX_TOTAL_LEN {
+                return;
+            }
+            self.taken.extend(writers.queue.pop_front());
+        }
+    }
+
+    /// Puts the taken batches back to the front of the queue, where each waits for its own turn.
+    fn put_back(&mut self) {
+        let mut writers = self.group.0.lock().ignore_poison();
+        for Queued { waiter, .. } in self.taken.drain(..).rev() {
+            writers.queue.push_front(Queued { waiter, statements: None });
+        }
+    }
+
+    /// Runs the statements and those of the taken batches in the transaction that has begun, commits, and tells the
+    /// other threads. Returns the result of the first statements.
+    ///
+    /// # Errors
+    /// Fails if the transaction as a whole failed. The other threads are not told.
+    fn run_taken(
+        &mut self,
+        connection: &Connection,
+        statements: &[Statement<'_>],
+    ) -> Result<Result<Vec<i64>, DbError>, DbError> {
+        if self.taken.is_empty() {
+            let numbers = run_all(connection, statements)?;
+            run(connection, "COMMIT")?;
+            return Ok(Ok(numbers));
+        }
+        let own = run_separately(connection, statements)?;
+        let of_others = self.taken.iter().map(|queued| queued.statements.as_deref().unwrap_or_default());
+        let of_others = of_others.map(|statements| run_separately(connection, statements));
+        let of_others = of_others.collect::<Result<Vec<_>, _>>()?;
+        run(connection, "COMMIT")?;
+        for (queued, result) in self.taken.drain(..).zip(of_others) {
+            queued.waiter.tell(Progress::Done(result));
+        }
+        Ok(own)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.put_back();
+        let mut writers = self.group.0.lock().ignore_poison();
+        writers.connection = self.connection.take();
+        match writers.queue.pop_front() {
+            Some(next) => next.waiter.tell(Progress::Turn),
+            None => writers.is_writing = false,
+        }
+    }
+}
+
+/// Returns the total size of the parameters in bytes.
+fn length(statements: &[Statement<'_>]) -> usize {
+    statements.iter().map(Statement::bytes_sent).sum()
+}
+
+fn run(connection: &Connection, sql: &str) -> Result<(), DbError> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+/// Ends a transaction that has not ended.
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit() {
+        // If this fails, closing the connection rolls back.
+        let _ = run(connection, "ROLLBACK");
+    }
+}
+
+/// Runs the statements, and returns the numbers in the first column of the rows of the last one.
+fn run_all(connection: &Connection, statements: &[Statement<'_>]) -> Result<Vec<i64>, DbError> {
+    let mut numbers = Vec::new();
+    for statement in statements {
+        numbers.clear();
+        execute::query(connection, statement, |row| {
+            numbers.push(row.integer(0)?);
+            Ok(())
+        })?;
+    }
+    Ok(numbers)
+}
+
+/// Runs the statements so that none of them takes effect if one fails, whatever else the transaction contains.
+///
+/// # Errors
+/// Fails if the whole transaction has failed.
+fn run_separately(connection: &Connection, statements: &[Statement<'_>]) -> Result<Result<Vec<i64>, DbError>, DbError> {
+    run(connection, "SAVEPOINT batch")?;
+    let done = run_all(connection, statements);
+    match &done {
+        // SQLite rolls the transaction back after some errors.
+        Err(_) if connection.is_autocommit() => return done.map(Ok),
+        Err(_) => run(connection, "ROLLBACK TO batch")?,
+        Ok(_) => {}
+    }
+    run(connection, "RELEASE batch")?;
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use super::*;
+
+    fn limit() -> Limit {
+        Limit::new(Duration::from_mins(1), 0)
+    }
+
+    fn connect(path: &std::path::Path) -> Result<Connection, DbError> {
+        Ok(Connection::open(path)?)
+    }
+
+    /// Waits until this many threads are queued.
+    fn await_queued(group: &Group, threads: usize) {
+        while group.0.lock().unwrap().queue.len() < threads {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn queued_batches_share_one_commit_and_fail_separately() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        connect(&path).unwrap().execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER UNIQUE)").unwrap();
+        let group = Group::default();
+        let insert = |number| Statement::new("INSERT INTO t VALUES ($1) RETURNING n").integer(number);
+        let (began, is_writing) = mpsc::channel();
+        let (go, waits) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let (group, path) = (&group, &path);
+            let first = scope.spawn(move || {
+                group.with(
+                    limit(),
+                    || connect(path),
+                    |_| {
+                        began.send(()).unwrap();
+                        waits.recv().unwrap();
+                        Ok(())
+                    },
+                )
+            });
+            is_writing.recv().unwrap();
+            let mut others = Vec::new();
+            for number in 0..4 {
+                // The last two insert the same number.
+                let statements = [insert(100 + number), insert(number.min(2))];
+                others.push(scope.spawn(move || group.write(&statements, limit(), || connect(path))));
+                await_queued(group, others.len());
+            }
+            go.send(()).unwrap();
+            first.join().unwrap().unwrap();
+            let results: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
+            assert!(matches!(&results[..], [Ok(a), Ok(b), Ok(c), Err(_)] if (a[0], b[0], c[0]) == (0, 1, 2)));
+        });
+        let rows = connect(&path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap();
+        // Neither row of the batch that failed is there.
+        assert_eq!(rows, 6);
+        assert!(!group.0.lock().unwrap().is_writing);
+    }
+
+    #[test]
+    fn batch_that_waits_too_long_is_withdrawn() {
+        let group = Group::default();
+        let in_memory = || Ok(Connection::open_in_memory()?);
+        let timed_out = group.with(limit(), in_memory, |_| {
+            let late = Limit::new(Duration::from_millis(5), 0);
+            Ok(group.write(&[Statement::new("SELECT 1")], late, in_memory))
+        });
+        assert!(matches!(timed_out.unwrap(), Err(DbError::Io(_))));
+        assert!(group.0.lock().unwrap().queue.is_empty());
+        assert_eq!(group.write(&[Statement::new("SELECT 7")], limit(), in_memory).unwrap(), [7]);
+    }
+}
