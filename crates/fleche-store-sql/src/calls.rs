@@ -3,11 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use fleche_core::{
-    CallKey, CallStore, DigestPrefix, Error, Query, Record, Result,
+    CallKey, CallStore, DigestPrefix, Query, Record, Result,
     call::RecordSummary,
     claim::{Claim, ClaimHolder},
     spi::fork::ProcessLocal,
-    store::{CallStoreConfig, Entries, FileBacked as _, ensure_not_forked},
+    store::{CallStoreConfig, Entries, FileBacked as _, ensure_not_forked, kit::damage_reason},
 };
 
 use crate::{
@@ -88,7 +88,7 @@ impl Tables {
     /// # Errors
     /// Fails with the reason if the bytes are damaged.
     pub(crate) fn verified<T>(&self, key: &CallKey, bytes: &[u8], decode: Decode<T>) -> Result<Option<T>, String> {
-        let record = decode(key, bytes).map_err(why)?;
+        let record = decode(key, bytes).map_err(damage_reason)?;
         if record.is_none() {
             self.later_records().insert(*key);
         }
@@ -181,13 +181,6 @@ impl CallStore for SqlCalls {
 
     fn config(&self) -> Box<dyn CallStoreConfig> {
         Box::new(self.config.clone())
-    }
-}
-
-fn why(error: Error) -> String {
-    match error {
-        Error::Damaged { why, .. } => why,
-        other => other.to_string(),
     }
 }
 

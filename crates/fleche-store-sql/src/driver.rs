@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// The connections to a database. Each operation is atomic, and ends within the timeout.
+#[allow(clippy::large_enum_variant)] // There is one of each open database.
 pub(crate) enum Driver {
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteFile),

@@ -1,6 +1,17 @@
 //! Stores in SQL databases: a SQLite file or a PostgreSQL server.
 //!
 #![doc = include_str!("../README.md")]
+// Each database uses parts that the other does not.
+#![cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    allow(
+        dead_code,
+        irrefutable_let_patterns,
+        unused_imports,
+        clippy::match_wildcard_for_single_variants,
+        clippy::unnecessary_wraps
+    )
+)]
 
 #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
 compile_error!("choose the databases of fleche-store-sql: its features `sqlite` and `postgres`");

@@ -1,11 +1,14 @@
 //! Queries as SQL: one condition is looked up in its index, the others are checked for the rows that it finds.
 
-use fleche_core::{CallKey, Query, Record, Result, store::Entries};
+use fleche_core::{
+    CallKey, Query, Record, Result,
+    store::{Entries, kit::pages},
+};
 
 use crate::{
     error::DbError,
     indexed::{moment, name, number, value},
-    list::{digest, pages},
+    list::digest,
     row::Row,
     statement::Statement,
     tables::{Quarantined, Tables},

@@ -43,7 +43,7 @@ impl<'a> Row<'a> {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(row) => Ok(row.get(column)?),
             #[cfg(feature = "postgres")]
-            Self::Postgres(row) => match row.columns().get(column).map(|column| column.type_()) {
+            Self::Postgres(row) => match row.columns().get(column).map(tokio_postgres::Column::type_) {
                 // The type of a constant.
                 Some(&Type::INT4) => Ok(row.try_get::<_, i32>(column)?.into()),
                 _ => Ok(row.try_get(column)?),

@@ -9,4 +9,3 @@ pub(crate) mod path;
 pub(crate) mod pool;
 mod recover;
 pub(crate) mod repair;
-mod row_scan;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleche_core::Result;
+use fleche_core::{Result, store::kit::Location};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
@@ -190,9 +190,11 @@ impl DatabaseUrl {
         }
         Ok(Target::Server(url))
     }
+}
 
-    /// Resolves a relative path of a file against this directory.
-    pub(crate) fn resolve(&mut self, directory: &Path) {
+impl Location for DatabaseUrl {
+    /// Resolves the path of a file.
+    fn resolve(&mut self, directory: &Path) {
         if let Some(file) = self.file().filter(|path| !path.is_empty() && !path.starts_with(':')) {
             // A URL cannot contain a directory that is not Unicode. Opening the store reports it.
             self.0 = format!("sqlite:{}", directory.join(file).display());

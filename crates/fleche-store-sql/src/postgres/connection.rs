@@ -48,6 +48,7 @@ impl Drop for Socket {
 
 impl Connection {
     pub(crate) async fn open(options: &ServerOptions) -> Result<Self, Error> {
+        #[allow(clippy::clone_on_copy)] // With the feature `tls`, the type is not `Copy`.
         let (client, socket) = options.config.connect(options.tls.clone()).await?;
         // The operations on the connection fail with the errors of the socket.
         let socket = Socket(tokio::spawn(async move { drop(socket.await) }));

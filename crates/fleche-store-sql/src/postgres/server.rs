@@ -14,6 +14,7 @@ use crate::error::DbError;
 
 /// The idle time after which a connection is tested before use.
 const STALE: Duration = Duration::from_secs(5);
+
 /// The connections to a server, which are opened on demand.
 pub(crate) struct Server {
     options: ServerOptions,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The files of certificates and keys.
-#[derive(Default)]
+#[cfg_attr(not(feature = "tls"), allow(dead_code))] // Nothing is encrypted.
 pub(crate) struct CertificateFiles {
     /// The certificates of the authorities that are trusted, instead of those of the system.
     pub(crate) roots: Option<PathBuf>,

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use fleche_core::spi::written_file::may_write;
-
-use super::files::beside;
+use fleche_core::{spi::written_file::may_write, store::kit::beside};
 
 /// The access of this user to a SQLite file and to its directory, in which SQLite keeps a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

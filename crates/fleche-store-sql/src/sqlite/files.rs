@@ -2,14 +2,20 @@
 //! users may want to inspect.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
-use fleche_core::{Error, Result, spi::LockResultExt, store::Place};
+use fleche_core::{
+    Error, Result,
+    spi::LockResultExt,
+    store::{
+        Place,
+        kit::{beside, free_numbered, sync_parent},
+    },
+};
 
 /// The page size of all files of fleche.
 const PAGE: usize = 4096;
@@ -178,20 +184,13 @@ pub(crate) fn first_page(path: &Path) -> Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The maximum number of copies of one file.
-const COPIES: u32 = 4;
-
 /// Returns a free path for a copy of this file.
 ///
 /// # Errors
 /// Fails with [`Error::Io`] if the maximum number of copies exists.
 pub(crate) fn free_path(file: &Path) -> Result<PathBuf> {
-    let mut paths = (1..=COPIES).map(|nth| beside(file, &format!(".damaged-{nth}")));
-    let free = paths.find(|path| !path.exists() && !beside(path, "-wal").exists());
-    free.ok_or_else(|| {
-        let why = format!("{COPIES} copies of earlier damage are kept already: remove them");
-        Error::io("keep the damaged file as", beside(file, ".damaged-N"))(io::Error::other(why))
-    })
+    let free = free_numbered(file, |path| path.exists() || beside(path, "-wal").exists());
+    free.map_err(Error::io("keep the damaged file as", beside(file, ".damaged-N")))
 }
 
 /// Copies a database that no process has open, with its log.
@@ -208,8 +207,7 @@ pub(crate) fn back_up(copy: &Path, path: &Path) -> Result<()> {
         moved(&log, &beside(path, "-wal"))?;
     }
     moved(copy, path)?;
-    // Makes the copy survive a power failure, as far as possible.
-    let _ = path.parent().map(|directory| File::open(directory).and_then(|directory| directory.sync_all()));
+    sync_parent(path);
     Ok(())
 }
 
@@ -223,13 +221,6 @@ pub(crate) fn copy_log(database: &Path, copy: &Path) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("copy the damaged log to", to)(error)),
         _ => Ok(()),
     }
-}
-
-/// Returns the path with this suffix.
-pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(end);
-    name.into()
 }
 
 #[cfg(test)]

@@ -137,7 +137,9 @@ impl Group {
                 })
             }
         };
-        Ok(match std::mem::take(&mut *progress) {
+        let ended = std::mem::take(&mut *progress);
+        drop(progress);
+        Ok(match ended {
             Progress::Done(result) => Awaited::Done(result),
             Progress::Turn | Progress::Waiting => {
                 let connection = self.0.lock().ignore_poison().connection.take();

@@ -5,9 +5,15 @@ use std::{
     path::Path,
 };
 
-use fleche_core::{Error, Result, spi::written_file, store::Place};
+use fleche_core::{
+    Error, Result,
+    spi::written_file,
+    store::{
+        Place,
+        kit::{beside, sync_parent},
+    },
+};
 
-use super::files::beside;
 use crate::{error::config, url::DatabaseUrl};
 
 /// Returns whether the path was made from one that is not UTF-8, for instance by `Path::display`: it has a replacement character.
@@ -49,8 +55,7 @@ pub(crate) fn existing(path: &Path) -> Result<Place> {
             }
             _ => {}
         }
-        // Makes the new file survive a power failure, as far as possible.
-        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+        sync_parent(path);
     }
     // SQLite creates these files next to the target of a link.
     let file = fs::canonicalize(path).map_err(Error::io("find", path))?;

@@ -28,15 +28,15 @@ const BUSY: Duration = Duration::from_millis(250);
 
 /// The connections to a SQLite file, which are opened on demand.
 pub(crate) struct Pool {
-    file: Opening,
+    settings: FileSettings,
     pub(crate) timeout: Timeout,
     readers: Mutex<Readers>,
     reader_returned: Condvar,
     writers: Group,
 }
 
-/// A file, and how it is opened.
-struct Opening {
+/// The settings of the connections to a file.
+struct FileSettings {
     path: PathBuf,
     access: FileAccess,
     /// Whether the file has a rollback journal instead of a write-ahead log.
@@ -56,23 +56,23 @@ impl Pool {
     /// Opens this file, which must exist. It gets a write-ahead log or, if `rollback` is set, a rollback journal, for
     /// file systems on which not all processes can share the memory that a log needs.
     pub(crate) fn open(path: &Path, rollback: bool, access: FileAccess, timeout: Duration) -> Result<Self, DbError> {
-        let file = Opening { path: path.to_owned(), access, rollback };
+        let settings = FileSettings { path: path.to_owned(), access, rollback };
         let pool = Self {
-            file,
+            settings,
             timeout: Timeout::new(timeout),
             readers: Mutex::default(),
             reader_returned: Condvar::new(),
             writers: Group::default(),
         };
         if access == FileAccess::Full {
-            pool.in_time(0, |_| pool.file.set_journal())?;
+            pool.in_time(0, |_| pool.settings.set_journal())?;
         }
         Ok(pool)
     }
 
     /// Returns whether the file can only be read.
     pub(crate) fn is_read_only(&self) -> bool {
-        self.file.access != FileAccess::Full
+        self.settings.access != FileAccess::Full
     }
 
     /// Runs a statement that changes nothing, and returns what the function makes of its rows.
@@ -96,16 +96,16 @@ impl Pool {
     /// Runs the statements in one transaction. Returns the numbers in the first column of the rows of the last one.
     pub(crate) fn write(&self, statements: &[Statement<'_>]) -> Result<Vec<i64>, DbError> {
         let bytes = statements.iter().map(Statement::bytes_sent).sum();
-        self.in_time(bytes, |limit| self.writers.write(statements, limit, || self.file.connect()))
+        self.in_time(bytes, |limit| self.writers.write(statements, limit, || self.settings.connect()))
     }
 
     /// Returns once all earlier writes are on disk, as far as the database can tell.
     pub(crate) fn sync(&self) -> Result<(), DbError> {
         // With a rollback journal, each commit waits for the disk.
-        if self.file.rollback {
+        if self.settings.rollback {
             return Ok(());
         }
-        self.in_time(0, |limit| self.writers.with(limit, || self.file.connect(), sync))
+        self.in_time(0, |limit| self.writers.with(limit, || self.settings.connect(), sync))
     }
 
     /// Tries the operation until it succeeds, fails permanently, or times out.
@@ -166,7 +166,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Runs the operation. Its connection is closed if it may not be usable afterwards.
     fn with<T>(mut self, operation: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
-        let connection = self.connection.take().map_or_else(|| self.pool.file.connect(), Ok)?;
+        let connection = self.connection.take().map_or_else(|| self.pool.settings.connect(), Ok)?;
         let done = operation(&connection);
         let is_usable = done.as_ref().err().is_none_or(DbError::is_passing);
         self.connection = Some(connection).filter(|_| is_usable);
@@ -194,7 +194,7 @@ fn sync(connection: &Connection) -> Result<(), DbError> {
     Ok(counted.map(drop)?)
 }
 
-impl Opening {
+impl FileSettings {
     /// Opens a connection.
     fn connect(&self) -> Result<Connection, DbError> {
         let connection = self.connect_unset()?;

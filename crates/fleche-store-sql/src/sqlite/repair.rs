@@ -14,7 +14,7 @@ use fleche_core::{
     Error, Result,
     job::blocking_hooks,
     spi::{LockResultExt, written_file},
-    store::Place,
+    store::{Place, kit::beside},
 };
 use rusqlite::{
     Connection, OpenFlags, Transaction, TransactionBehavior,
@@ -23,7 +23,7 @@ use rusqlite::{
 };
 
 use super::{
-    files::{FileBytes, back_up, beside, copy_database, copy_log, free_path},
+    files::{FileBytes, back_up, copy_database, copy_log, free_path},
     recover::{Recovered, has_sound_tables, recover, would_be_lost},
 };
 use crate::error::DbError;

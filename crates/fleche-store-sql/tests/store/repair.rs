@@ -272,7 +272,7 @@ fn at_most_four_copies_are_kept() {
     let damaged = fs::read(file(&scratch)).unwrap();
     let values = scratch.open_values();
     let failed = (0..VALUES).find_map(|nth| values.get(&Digest::of(&value(nth))).err()).unwrap().to_string();
-    assert!(failed.contains("4 copies") && failed.contains("remove them"), "{failed}");
+    assert!(failed.contains("4 damaged files") && failed.contains("remove them"), "{failed}");
     drop(values);
     assert_eq!(fs::read(file(&scratch)).unwrap()[at..at + PAGE], damaged[at..at + PAGE]);
     for nth in 1..=4 {
