@@ -52,6 +52,13 @@ impl Item {
     }
 }
 
+/// Measures an operation on each of these items.
+pub(crate) fn timed(items: &[Item], one: impl Fn(&Item) -> Result<(), String>) -> Result<Duration, String> {
+    let begun = Instant::now();
+    items.iter().try_for_each(one)?;
+    Ok(begun.elapsed())
+}
+
 /// Returns the record of a trivial call.
 pub(crate) fn record(nth: u64, result: ValueRef) -> Record {
     Record::new(RecordFields {

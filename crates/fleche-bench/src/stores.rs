@@ -3,11 +3,7 @@
 mod commits;
 mod sql;
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc};
 
 use fleche_core::{CallStore, ValueStore};
 use fleche_store_file::{FileCalls, FileValues};
@@ -18,7 +14,7 @@ use fleche_store_sql::{SqlCalls, SqlValues};
 use crate::{
     measure::{Measure, medians, scratch_directory},
     peers,
-    peers::{Item, Raw},
+    peers::{Item, Raw, timed},
     table::{Row, Table},
 };
 
@@ -158,10 +154,4 @@ impl FlecheStores {
         }
         Ok(())
     }
-}
-
-fn timed(items: &[Item], one: impl Fn(&Item) -> Result<(), String>) -> Result<Duration, String> {
-    let begun = Instant::now();
-    items.iter().try_for_each(one)?;
-    Ok(begun.elapsed())
 }

@@ -23,8 +23,8 @@ use crate::{
     driver::Driver,
     error::{DbError, config},
     leases::LeaseRows,
-    schema,
-    schema::{LEASE_TTL, Rights},
+    prepare::{self, Rights},
+    schema::LEASE_TTL,
     tables::Tables,
     url::{DatabaseUrl, Target},
 };
@@ -172,7 +172,7 @@ fn without_feature(url: &DatabaseUrl, feature: &str) -> Error {
 
 /// Prepares the tables of a database.
 fn prepared(driver: Driver, schema: Option<&str>, name: &str) -> Result<(Driver, Rights), DbError> {
-    let rights = schema::prepare(&driver, schema, name)?;
+    let rights = prepare::prepare(&driver, schema, name)?;
     Ok((driver, rights))
 }
 

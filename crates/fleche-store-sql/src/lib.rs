@@ -27,6 +27,7 @@ mod limit;
 mod list;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod prepare;
 mod query;
 mod row;
 mod schema;

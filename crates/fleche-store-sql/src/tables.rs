@@ -11,8 +11,8 @@ use fleche_core::{CallKey, Digest, Result, spi::LockResultExt, store::ensure_not
 use crate::{
     driver::Driver,
     error::{DbError, damaged, read_only},
+    prepare::Rights,
     row::Row,
-    schema::Rights,
     statement::{Dialect, Statement},
 };
 

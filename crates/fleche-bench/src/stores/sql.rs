@@ -15,10 +15,9 @@ use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
 use rusqlite::{Connection, params};
 use tokio_postgres::NoTls;
 
-use super::timed;
 use crate::{
     measure::{Measure, medians, scratch_directory},
-    peers::{Item, message},
+    peers::{Item, message, timed},
     table::Row,
 };
 

@@ -1,5 +1,5 @@
 //! `Group`: the writers of this process to one SQLite file. One thread writes at a time. What other threads want to write
-//! meanwhile is queued, and the next writer commits it together with its own statements: a commit costs more than a few
+//! until it has committed is queued, and the next writer commits it together with its own statements: a commit costs more than a few
 //! statements.
 
 use std::{

@@ -261,7 +261,7 @@ fn immutable(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{driver::Driver, schema, sqlite::file::SqliteFile};
+    use crate::{driver::Driver, prepare, sqlite::file::SqliteFile};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -269,7 +269,7 @@ mod tests {
     fn journal(path: &Path, rollback: bool) -> Result<(String, i64), DbError> {
         let pool = Pool::open(path, rollback, FileAccess::Full, MINUTE)?;
         let driver = Driver::Sqlite(SqliteFile { pool, repair: None });
-        schema::prepare(&driver, None, "the file")?;
+        prepare::prepare(&driver, None, "the file")?;
         driver.sync()?;
         let journal = driver.read(&Statement::new("PRAGMA journal_mode"), |row| row.text(0))?.remove(0);
         Ok((journal, driver.read(&Statement::new("PRAGMA synchronous"), |row| row.integer(0))?[0]))

@@ -325,7 +325,7 @@ mod tests {
     use super::*;
     use crate::{
         driver::Driver,
-        schema,
+        prepare,
         sqlite::{file::SqliteFile, file_access::FileAccess, pool::Pool},
         statement::Statement,
     };
@@ -335,7 +335,7 @@ mod tests {
     fn opened(path: &Path, rollback: bool) -> Result<Driver, DbError> {
         let pool = Pool::open(path, rollback, FileAccess::Full, MINUTE)?;
         let driver = Driver::Sqlite(SqliteFile { pool, repair: None });
-        schema::prepare(&driver, None, "the file")?;
+        prepare::prepare(&driver, None, "the file")?;
         Ok(driver)
     }
 
