@@ -1,6 +1,6 @@
 //! `MemoryCalls`: records in memory, keyed by call.
 
-use std::{collections::hash_map, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Record, Result,
@@ -12,7 +12,7 @@ use fleche_core::{
 use crate::{
     MemoryCallsConfig,
     compact::{CompactRecord, SharedParts},
-    shards::{Shards, random_id},
+    digest_map::{self, DigestMap, random_id},
 };
 
 /// A [`CallStore`] in memory, which is dropped with its last handle. A clone is another handle to the same store.
@@ -24,7 +24,7 @@ pub struct MemoryCalls(Arc<Contents>);
 
 struct Contents {
     id: String,
-    records: Shards<CompactRecord>,
+    records: DigestMap<CompactRecord>,
     shared: SharedParts,
 }
 
@@ -38,7 +38,7 @@ impl MemoryCalls {
 
     /// Returns the store with this id in this process, or creates an empty one if there is none.
     pub(crate) fn with_id(id: &str) -> Self {
-        let new = || Contents { id: id.to_owned(), records: Shards::default(), shared: SharedParts::default() };
+        let new = || Contents { id: id.to_owned(), records: digest_map::new(), shared: SharedParts::default() };
         // `get_or_open` fails only if the closure does, which it never does here.
         Self(OPEN.get_or_open(id.to_owned(), || Ok(new())).unwrap_or_else(|_| Arc::new(new())))
     }
@@ -58,42 +58,37 @@ impl MemoryCalls {
 impl CallStore for MemoryCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         let contents = self.contents()?;
-        let found = contents.records.read(key.digest()).get(key.digest()).cloned();
+        let found = contents.records.get(key.digest()).map(|record| record.clone());
         // Decoded after the lock is released.
         found.as_ref().map(CompactRecord::record).transpose()
     }
 
     fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
-        Ok(self.contents()?.records.read(key.digest()).get(key.digest()).map(CompactRecord::summary))
+        Ok(self.contents()?.records.get(key.digest()).map(|record| record.summary()))
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         let contents = self.contents()?;
         let compact = CompactRecord::new(record, &contents.shared)?;
-        let replaced = contents.records.write(key.digest()).insert(*key.digest(), compact);
+        let replaced = contents.records.insert(*key.digest(), compact);
         // Freed after the lock is released.
         drop(replaced);
         Ok(())
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
-        Ok(self.contents()?.records.read(key.digest()).contains_key(key.digest()))
+        Ok(self.contents()?.records.contains_key(key.digest()))
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        Ok(Box::new(self.contents()?.records.digests(prefix).map(|digest| Ok(digest.into()))))
+        Ok(Box::new(digest_map::digests(&self.contents()?.records, prefix).map(|digest| Ok(digest.into()))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
         let contents = self.contents()?;
         let only = only.map(|only| CompactRecord::new(only, &contents.shared)).transpose()?;
-        let removed = match contents.records.write(key.digest()).entry(*key.digest()) {
-            hash_map::Entry::Occupied(record) if only.as_ref().is_none_or(|only| record.get() == only) => {
-                Some(record.remove())
-            }
-            _ => None,
-        };
-        Ok(removed.is_some())
+        let is_meant = |record: &CompactRecord| only.as_ref().is_none_or(|only| record == only);
+        Ok(contents.records.remove_if(key.digest(), |_, record| is_meant(record)).is_some())
     }
 
     fn is_exclusive(&self) -> bool {

@@ -5,8 +5,8 @@
 mod calls;
 mod compact;
 mod config;
+mod digest_map;
 mod error;
-mod shards;
 mod values;
 
 pub use calls::MemoryCalls;
@@ -21,7 +21,7 @@ register_backend! {
     reach: Reach::Process,
     durable: false,
     scratch: |_| {
-        let values = MemoryValuesConfig::with_id(shards::random_id());
-        (Box::new(values), Box::new(MemoryCallsConfig::with_id(shards::random_id())))
+        let values = MemoryValuesConfig::with_id(digest_map::random_id());
+        (Box::new(values), Box::new(MemoryCallsConfig::with_id(digest_map::random_id())))
     },
 }

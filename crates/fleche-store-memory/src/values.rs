@@ -1,7 +1,6 @@
 //! `MemoryValues`: encoded values in memory, keyed by digest.
 
 use std::{
-    collections::hash_map,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,8 +15,8 @@ use fleche_core::{
 
 use crate::{
     MemoryValuesConfig,
+    digest_map::{self, DigestMap, random_id},
     error::damaged,
-    shards::{Shards, random_id},
 };
 
 /// A [`ValueStore`] in memory, which is dropped with its last handle. A clone is another handle to the same store.
@@ -29,7 +28,7 @@ pub struct MemoryValues(Arc<Contents>);
 
 struct Contents {
     id: String,
-    values: Shards<Value>,
+    values: DigestMap<Value>,
 }
 
 struct Value {
@@ -49,7 +48,7 @@ impl MemoryValues {
 
     /// Returns the store with this id in this process, or creates an empty one if there is none.
     pub(crate) fn with_id(id: &str) -> Self {
-        let new = || Contents { id: id.to_owned(), values: Shards::default() };
+        let new = || Contents { id: id.to_owned(), values: digest_map::new() };
         // `get_or_open` fails only if the closure does, which it never does here.
         Self(OPEN.get_or_open(id.to_owned(), || Ok(new())).unwrap_or_else(|_| Arc::new(new())))
     }
@@ -58,16 +57,12 @@ impl MemoryValues {
 impl Contents {
     /// Returns the bytes, and whether they have this digest, or `None` if there is no entry.
     fn lookup(&self, id: &Digest) -> Option<(Bytes, bool)> {
-        self.values.read(id).get(id).map(|value| (value.encoded.clone(), value.is_intact))
+        self.values.get(id).map(|value| (value.encoded.clone(), value.is_intact))
     }
 
     /// Removes these bytes, unless they have been replaced since.
     fn remove_damaged(&self, id: &Digest, encoded: &Bytes) {
-        if let hash_map::Entry::Occupied(value) = self.values.write(id).entry(*id)
-            && value.get().encoded == *encoded
-        {
-            value.remove();
-        }
+        self.values.remove_if(id, |_, value| value.encoded == *encoded);
     }
 }
 
@@ -103,33 +98,27 @@ impl ValueStore for MemoryValues {
         let known = self.contents()?.lookup(id).filter(|(known, _)| known == encoded);
         let (encoded, is_intact) =
             known.unwrap_or_else(|| (Bytes::copy_from_slice(encoded), Digest::of(encoded) == *id));
-        let replaced =
-            self.contents()?.values.write(id).insert(*id, Value { encoded, is_intact, put_at: Instant::now() });
+        let replaced = self.contents()?.values.insert(*id, Value { encoded, is_intact, put_at: Instant::now() });
         // Freed after the lock is released.
         drop(replaced);
         Ok(())
     }
 
     fn contains(&self, id: &Digest) -> Result<bool> {
-        Ok(self.contents()?.values.read(id).contains_key(id))
+        Ok(self.contents()?.values.contains_key(id))
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        Ok(self.contents()?.values.read(id).get(id).map(|value| value.put_at.elapsed()))
+        Ok(self.contents()?.values.get(id).map(|value| value.put_at.elapsed()))
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
-        match self.contents()?.values.write(id).entry(*id) {
-            hash_map::Entry::Occupied(value) if older_than.is_none_or(|age| value.get().put_at.elapsed() > age) => {
-                value.remove();
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
+        let is_older = |value: &Value| older_than.is_none_or(|age| value.put_at.elapsed() > age);
+        Ok(self.contents()?.values.remove_if(id, |_, value| is_older(value)).is_some())
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(Box::new(self.contents()?.values.digests(prefix).map(Ok)))
+        Ok(Box::new(digest_map::digests(&self.contents()?.values, prefix).map(Ok)))
     }
 
     fn may_block(&self) -> bool {
