@@ -19,7 +19,11 @@ pub use crate::executor::remote::{Isolator, PortableCall, Reply, RunIsolated};
 pub use crate::job::{error::catch_panic, state::CancelHook};
 pub use crate::runtime::internal_threads::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};
 pub use crate::runtime::{
-    lock::LockResultExt, log, mode::worker_environment, process_id, thread_spawner, written_file,
+    background_thread::{BackgroundThread, Next},
+    lock::LockResultExt,
+    log,
+    mode::worker_environment,
+    process_id, thread_spawner, written_file,
 };
 
 use crate::{

@@ -47,6 +47,8 @@ fn hash(file: &File) -> io::Result<Digest> {
 }
 
 /// A map of bounded size that drops its least recently used entries. It holds two generations of entries; when the young one is full, the old one is dropped.
+// One lock guards it, rather than the shards of a `DashMap`: it forgets a whole generation at once, and looking a file up takes
+// less than opening the file.
 #[derive(Debug)]
 pub(super) struct RecentMap<K, V> {
     young: HashMap<K, V>,

@@ -244,7 +244,8 @@ impl Shard {
     }
 }
 
-/// The table of this process. It is built shard by shard on the heap, because the whole table may not fit on the small
+/// The table of this process. It is not a `DashMap`, because the fields of a shard change together under its lock, and a model
+/// checker replaces the lock in tests. It is built shard by shard on the heap, because the whole table may not fit on the small
 /// stack of the first thread that misses.
 static TABLE: Global<Box<[CachePadded<Shard>]>> = Global::new(|| (0..SHARDS).map(|_| CachePadded::default()).collect());
 

@@ -4,31 +4,24 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
-    time::Duration,
+    sync::{Arc, MutexGuard},
+    time::{Duration, Instant},
 };
 
 use super::OnAcquired;
-use crate::runtime::{internal_threads::WaiterThreadGuard, lock::LockResultExt};
 use crate::{
     call::CallKey,
-    runtime::{panics::contain, thread_spawner},
+    runtime::{
+        background_thread::{BackgroundThread, Locked, Next},
+        panics::contain,
+    },
 };
 
 /// The first and the longest interval between attempts to acquire a lease that another process holds.
 const MIN_POLL: Duration = Duration::from_millis(10);
 const MAX_POLL: Duration = Duration::from_millis(250);
-/// The time without work after which the thread ends.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-#[derive(Default)]
-pub(super) struct RenewalSchedule(Arc<RenewalThread>);
-
-#[derive(Default)]
-struct RenewalThread {
-    state: Mutex<State>,
-    changed: Condvar,
-}
+pub(super) struct RenewalSchedule(Arc<BackgroundThread<State>>);
 
 #[derive(Default)]
 struct State {
@@ -36,10 +29,12 @@ struct State {
     wanted: Vec<Wanted>,
     /// The leases to release in the background.
     released: Vec<(CallKey, u64)>,
-    /// The number of times that the next due time may have changed.
-    changes: u64,
-    /// Whether the background thread runs.
-    beating: bool,
+    /// Whether the next due time may have changed since the thread looked.
+    has_changed: bool,
+    /// When the thread looks next, or `None` if nothing is scheduled.
+    next: Option<Instant>,
+    /// Whether the leases are gone, so that the thread ends.
+    is_abandoned: bool,
     jitter: RandomState,
 }
 
@@ -59,15 +54,14 @@ pub(super) struct Wanted {
 }
 
 impl RenewalSchedule {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Locked<State>> {
         self.0.lock()
     }
 
     pub(super) fn keep(&self, key: CallKey, grant: u64, now: Duration, ttl: Duration) {
         let mut state = self.lock();
         state.kept.insert((key, grant), Kept { renewed: now, due: now + ttl / 3, lost: false });
-        state.changes += 1;
-        self.0.changed.notify_one();
+        state.has_changed = true;
     }
 
     pub(super) fn forget(&self, key: &CallKey, grant: u64) {
@@ -91,8 +85,7 @@ impl RenewalSchedule {
     pub(super) fn release(&self, key: CallKey, grant: u64) {
         let mut state = self.lock();
         state.released.push((key, grant));
-        state.changes += 1;
-        self.0.changed.notify_one();
+        state.has_changed = true;
     }
 
     /// Takes the leases that are to be released.
@@ -116,8 +109,7 @@ impl RenewalSchedule {
         let mut state = self.lock();
         let wanted = Wanted { key, then, interval: MIN_POLL, due: now };
         state.later(wanted, now);
-        state.changes += 1;
-        self.0.changed.notify_one();
+        state.has_changed = true;
     }
 
     pub(super) fn ask_again(&self, mut wanted: Wanted, now: Duration) {
@@ -145,18 +137,46 @@ impl RenewalSchedule {
         renewals.chain(state.wanted.iter().map(|wanted| wanted.due)).min()
     }
 
-    /// Starts a thread, unless it already runs, that calls `beat` whenever a renewal or acquisition is due. `beat` returns
+    /// Lets a thread call `beat` whenever a renewal or acquisition is due, and soon if the schedule has changed. `beat` returns
     /// the time until its next call; `Some(None)` means that nothing is scheduled, and `None` that the leases are gone.
-    pub(super) fn start(&self, beat: impl Fn() -> Option<Option<Duration>> + Send + 'static) {
-        let mut state = self.lock();
-        if state.beating {
-            return;
-        }
-        let beats = self.0.clone();
-        let started = thread_spawner::spawn("fleche-leases", move || beats.go_on(&beat));
-        state.beating = started.is_ok();
+    pub(super) fn start(&self, beat: impl Fn() -> Option<Option<Duration>> + Clone + Send + 'static) {
+        let thread = self.0.clone();
+        let step = move |state: &mut State| {
+            let is_due = mem::take(&mut state.has_changed) || state.next.is_some_and(|at| at <= Instant::now());
+            match state.next {
+                _ if state.is_abandoned => Next::End,
+                _ if is_due => {
+                    let (thread, beat) = (thread.clone(), beat.clone());
+                    Next::Work(move || run_beat(&thread, beat))
+                }
+                Some(at) => Next::WaitUntil(at),
+                None => Next::Idle,
+            }
+        };
+        let started = BackgroundThread::wake(self.0.clone(), &mut self.lock(), step);
         if let Err(error) = started {
             crate::runtime::log::error!(%error, "cannot start the thread that renews leases; calls may be computed twice");
+        }
+    }
+}
+
+impl Default for RenewalSchedule {
+    fn default() -> Self {
+        Self(Arc::new(BackgroundThread::new("fleche-leases", State::default())))
+    }
+}
+
+fn run_beat(thread: &BackgroundThread<State>, beat: impl Fn() -> Option<Option<Duration>>) {
+    // The callbacks that receive leases may run arbitrary code.
+    let next = contain(beat);
+    let mut state = thread.lock();
+    match next {
+        Ok(Some(next)) => state.next = next.and_then(|left| Instant::now().checked_add(left)),
+        Ok(None) => state.is_abandoned = true,
+        Err(panic) => {
+            state.has_changed = true;
+            drop(state);
+            crate::runtime::log::error!("the callback of a lease {panic}");
         }
     }
 }
@@ -169,34 +189,5 @@ impl State {
         #[allow(clippy::cast_possible_truncation)] // It is less than 512.
         let interval = wanted.interval * (768 + chance as u32) / 1024;
         self.wanted.push(Wanted { due: now + interval, ..wanted });
-    }
-}
-
-impl RenewalThread {
-    fn go_on(&self, beat: &impl Fn() -> Option<Option<Duration>>) {
-        let _waits = WaiterThreadGuard::begin();
-        loop {
-            let before = self.lock().changes;
-            // The callbacks that receive leases may run arbitrary code.
-            let next = match contain(beat) {
-                Ok(next) => next,
-                Err(panic) => {
-                    crate::runtime::log::error!("the callback of a lease {panic}");
-                    continue;
-                }
-            };
-            let Some(next) = next else { return };
-            let changed = |state: &mut State| state.changes == before;
-            let waited = self.changed.wait_timeout_while(self.lock(), next.unwrap_or(KEEP_ALIVE), changed);
-            let (mut state, waited) = waited.ignore_poison();
-            if next.is_none() && waited.timed_out() {
-                state.beating = false;
-                return;
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().ignore_poison()
     }
 }

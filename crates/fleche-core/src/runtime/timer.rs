@@ -1,29 +1,20 @@
 //! Timers: one thread per process wakes wakers at given times.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Condvar, Mutex, MutexGuard},
-    task::Waker,
-    time::{Duration, Instant},
+use std::{collections::BTreeMap, task::Waker, time::Instant};
+
+use super::{
+    background_thread::{BackgroundThread, Next},
+    fork,
+    panics::carry,
 };
 
-use super::{fork, internal_threads::WaiterThreadGuard, lock::LockResultExt, panics::carry, thread_spawner};
+static TIMER: BackgroundThread<Wakers> =
+    BackgroundThread::new("fleche-alarm", Wakers { due: BTreeMap::new(), next: 0 });
 
-static STATE: Mutex<State> = Mutex::new(State { wakers: BTreeMap::new(), next: 0, is_running: false });
-/// Notified when the earliest time has changed.
-static CHANGED: Condvar = Condvar::new();
-/// The time without a timer after which the thread ends.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-
-struct State {
-    wakers: BTreeMap<(Instant, u64), Waker>,
+/// The wakers by their times, and by numbers that tell apart those of the same time.
+struct Wakers {
+    due: BTreeMap<(Instant, u64), Waker>,
     next: u64,
-    /// Whether the timer thread runs.
-    is_running: bool,
-}
-
-fn lock() -> MutexGuard<'static, State> {
-    STATE.lock().ignore_poison()
 }
 
 /// A waker that will be woken at a given time. Dropping this cancels it.
@@ -38,7 +29,7 @@ impl Drop for Timer {
         if fork::is_child() {
             return;
         }
-        let waker = lock().wakers.remove(&(self.at, self.number));
+        let waker = TIMER.lock().due.remove(&(self.at, self.number));
         // After the lock: the last waker of a task drops the task.
         drop(waker);
     }
@@ -46,49 +37,33 @@ impl Drop for Timer {
 
 /// Wakes the waker at this time or soon after it. Wakes it at once if the timer thread cannot be started.
 pub(crate) fn set(at: Instant, waker: &Waker) -> Timer {
-    let mut state = lock();
-    state.next += 1;
-    let number = state.next;
-    let earliest = state.wakers.first_key_value().is_none_or(|((first, _), _)| at < *first);
-    state.wakers.insert((at, number), waker.clone());
-    if !state.is_running {
-        state.is_running = thread_spawner::spawn("fleche-alarm", run_timer).is_ok();
-    } else if earliest {
-        CHANGED.notify_one();
-    }
-    if !state.is_running {
-        let wakers = std::mem::take(&mut state.wakers);
-        drop(state);
-        wakers.into_values().for_each(Waker::wake);
+    let mut wakers = TIMER.lock();
+    wakers.next += 1;
+    let number = wakers.next;
+    let is_earliest = wakers.due.first_key_value().is_none_or(|((first, _), _)| at < *first);
+    wakers.due.insert((at, number), waker.clone());
+    if is_earliest && BackgroundThread::wake(&TIMER, &mut wakers, next_waker).is_err() {
+        let all = std::mem::take(&mut wakers.due);
+        drop(wakers);
+        all.into_values().for_each(Waker::wake);
     }
     Timer { at, number }
 }
 
-/// Wakes wakers as they become due. Returns after [`KEEP_ALIVE`] without any.
-fn run_timer() {
-    let _waits = WaiterThreadGuard::begin();
-    let mut state = lock();
-    loop {
-        let now = Instant::now();
-        let next = state.wakers.first_key_value().map(|((at, _), _)| at.saturating_duration_since(now));
-        if next.is_some_and(|left| left.is_zero())
-            && let Some((_, waker)) = state.wakers.pop_first()
-        {
-            drop(state);
-            if let Err(panic) = carry(|| waker.wake()) {
-                let (message, location) = panic.into_text();
-                crate::runtime::log::error!(%message, ?location, "the waker of a future panicked");
-            }
-            state = lock();
-            continue;
-        }
-        let waited = CHANGED.wait_timeout(state, next.unwrap_or(KEEP_ALIVE)).ignore_poison();
-        state = waited.0;
-        if waited.1.timed_out() && state.wakers.is_empty() {
-            state.is_running = false;
-            return;
-        }
+/// Takes the next waker that is due.
+fn next_waker(wakers: &mut Wakers) -> Next<impl FnOnce() + use<>> {
+    let Some(entry) = wakers.due.first_entry() else { return Next::Idle };
+    let (at, _) = *entry.key();
+    if at > Instant::now() {
+        return Next::WaitUntil(at);
     }
+    let waker = entry.remove();
+    Next::Work(|| {
+        if let Err(panic) = carry(|| waker.wake()) {
+            let (message, location) = panic.into_text();
+            crate::runtime::log::error!(%message, ?location, "the waker of a future panicked");
+        }
+    })
 }
 
 #[cfg(test)]
@@ -96,6 +71,7 @@ mod tests {
     use std::{
         sync::{Arc, mpsc},
         task::Wake,
+        time::Duration,
     };
 
     use super::*;

@@ -33,6 +33,8 @@ use crate::{
 /// assert!(Arc::ptr_eq(&first, &second));
 /// # Ok::<(), fleche_core::Error>(())
 /// ```
+// One lock around the whole table, rather than a `DashMap`: stores are opened rarely, one after the other, and the removal of
+// closed stores goes through all entries.
 #[derive(Debug)]
 pub struct OpenStores<K, S>(LazyLock<Mutex<HashMap<K, Weak<S>>>>);
 

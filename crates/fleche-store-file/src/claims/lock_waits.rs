@@ -6,7 +6,7 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use std::{
 use fleche_core::{
     Result,
     claim::ClaimGuard,
-    spi::{LockResultExt, WaiterThreadGuard, thread_spawner},
+    spi::{BackgroundThread, LockResultExt, Next, WaiterThreadGuard, thread_spawner},
 };
 
 /// The callback that receives an acquired claim, or the error that prevents it.
@@ -62,12 +62,12 @@ pub(super) fn wait(wait: Box<dyn Wait>) {
 }
 
 fn poll(wait: Box<dyn Wait>) -> Result<(), Box<dyn Wait>> {
-    let mut poller = Poller::get();
-    if !poller.ensure_thread() {
+    let mut poller = POLLER.lock();
+    if BackgroundThread::wake(&POLLER, &mut poller, Poller::next).is_err() {
         return Err(wait);
     }
     poller.waits.push(wait);
-    NEW_POLL.notify_one();
+    poller.next_poll = None;
     Ok(())
 }
 
@@ -124,66 +124,69 @@ fn start<T: Send + 'static>(job: T, run: fn(T)) -> Result<(), T> {
 }
 
 /// The state of the thread that polls and checks. It runs only while there is work.
-#[derive(Default)]
 struct Poller {
     waits: Vec<Box<dyn Wait>>,
     watched: Vec<Weak<dyn Watched>>,
-    is_running: bool,
+    /// When the waits are polled next; `None` for at once.
+    next_poll: Option<Instant>,
+    /// When the blocked waits are checked next; `None` before the first time is set.
+    next_check: Option<Instant>,
 }
 
-static POLLER: Mutex<Poller> = Mutex::new(Poller { waits: Vec::new(), watched: Vec::new(), is_running: false });
-static NEW_POLL: Condvar = Condvar::new();
+static POLLER: BackgroundThread<Poller> = BackgroundThread::new(
+    "fleche-claims",
+    Poller { waits: Vec::new(), watched: Vec::new(), next_poll: None, next_check: None },
+);
 
 /// Registers these waits with the poller thread, which checks them regularly until there are none. If the thread cannot be
 /// started, they are not checked.
 pub(super) fn watch(waits: &Arc<impl Watched + 'static>) {
-    let mut poller = Poller::get();
+    let mut poller = POLLER.lock();
     let new: Weak<dyn Watched> = Arc::downgrade(&(Arc::clone(waits) as Arc<dyn Watched>));
     if !poller.watched.iter().any(|watched| watched.ptr_eq(&new)) {
         poller.watched.push(new);
     }
-    poller.ensure_thread();
+    let _ = BackgroundThread::wake(&POLLER, &mut poller, Poller::next);
 }
 
 impl Poller {
-    fn get() -> MutexGuard<'static, Self> {
-        lock(&POLLER)
-    }
-
-    fn ensure_thread(&mut self) -> bool {
-        self.is_running = self.is_running || thread_spawner::spawn("fleche-claims", run_poller).is_ok();
-        self.is_running
+    fn next(&mut self) -> Next<fn()> {
+        self.watched.retain(|watched| watched.upgrade().is_some_and(|watched| watched.has_waits()));
+        if self.waits.is_empty() && self.watched.is_empty() {
+            self.next_check = None;
+            return Next::End;
+        }
+        let next_check = *self.next_check.get_or_insert_with(|| Instant::now() + random_pause(CHECK_PAUSE));
+        let next = if self.waits.is_empty() { Some(next_check) } else { self.next_poll };
+        match next.filter(|at| *at > Instant::now()) {
+            Some(at) => Next::WaitUntil(at),
+            None => Next::Work(poll_and_check),
+        }
     }
 }
 
-fn run_poller() {
-    let _guard = WaiterThreadGuard::begin();
-    let mut next_check = Instant::now() + random_pause(CHECK_PAUSE);
-    loop {
-        let mut waits = mem::take(&mut Poller::get().waits);
-        waits.retain_mut(|wait| match wait.try_now() {
-            None => true,
-            Some(finish) => {
-                // A panic in a callback must not end this thread.
-                let _ = catch_unwind(AssertUnwindSafe(|| run(finish)));
-                false
-            }
-        });
-        if Instant::now() >= next_check {
-            let watched = Poller::get().watched.clone();
-            watched.iter().filter_map(Weak::upgrade).for_each(Watched::check_waits);
-            next_check = Instant::now() + random_pause(CHECK_PAUSE);
+/// Polls all waits, and checks the blocked ones if that is due.
+fn poll_and_check() {
+    let mut waits = mem::take(&mut POLLER.lock().waits);
+    waits.retain_mut(|wait| match wait.try_now() {
+        None => true,
+        Some(finish) => {
+            // A panic in a callback must not end this thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| run(finish)));
+            false
         }
-        let mut poller = Poller::get();
-        poller.waits.append(&mut waits);
-        poller.watched.retain(|watched| watched.upgrade().is_some_and(|watched| watched.has_waits()));
-        let pause = if poller.waits.is_empty() { next_check - Instant::now() } else { random_pause(POLL_PAUSE) };
-        if poller.waits.is_empty() && poller.watched.is_empty() {
-            poller.is_running = false;
-            return;
-        }
-        drop(NEW_POLL.wait_timeout(poller, pause));
+    });
+    let mut poller = POLLER.lock();
+    if poller.next_check.is_some_and(|at| at <= Instant::now()) {
+        let watched = poller.watched.clone();
+        drop(poller);
+        watched.iter().filter_map(Weak::upgrade).for_each(Watched::check_waits);
+        poller = POLLER.lock();
+        poller.next_check = Some(Instant::now() + random_pause(CHECK_PAUSE));
     }
+    // New waits are polled at once.
+    poller.next_poll = poller.waits.is_empty().then(|| Instant::now() + random_pause(POLL_PAUSE));
+    poller.waits.append(&mut waits);
 }
 
 /// Returns a random duration in this range, so that processes that wait for the same claim do not all poll at once.
