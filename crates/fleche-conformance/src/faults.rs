@@ -212,7 +212,7 @@ fn check_query(cache: &Cache) -> Result<(), String> {
 fn unless_failed<T>(ask: impl FnOnce() -> StoreResult<T>) -> Result<Option<T>, String> {
     match catch_unwind(AssertUnwindSafe(ask)) {
         Err(_) | Ok(Err(Error::Io { .. } | Error::Backend { .. })) => Ok(None),
-        Ok(Err(error)) => Err(format!("an error that is not the store's: {error}")),
+        Ok(Err(error)) => Err(format!("an error that is not the store's: {error:?}")),
         Ok(Ok(found)) => Ok(Some(found)),
     }
 }

@@ -36,12 +36,12 @@ impl Fixture {
 
     /// Opens the value store, or returns the one that is already open.
     pub(crate) fn open_values(&self) -> Arc<dyn ValueStore> {
-        self.values.open().unwrap_or_else(|error| panic!("the value store does not open: {error}"))
+        self.values.open().unwrap_or_else(|error| panic!("the value store does not open: {error:?}"))
     }
 
     /// Opens the call store, or returns the one that is already open.
     pub(crate) fn open_calls(&self) -> Arc<dyn CallStore> {
-        self.calls.open().unwrap_or_else(|error| panic!("the call store does not open: {error}"))
+        self.calls.open().unwrap_or_else(|error| panic!("the call store does not open: {error:?}"))
     }
 
     /// Returns the files that the stores have in the scratch directory.
@@ -82,8 +82,8 @@ impl Stores {
     /// Fails if one of them does not open.
     pub(crate) fn open(backend: &BackendInfo, directory: &Path) -> Result<Self, String> {
         let (values, calls) = (backend.scratch)(directory);
-        let values = values.open().map_err(|error| format!("the value store does not open: {error}"))?;
-        let calls = calls.open().map_err(|error| format!("the call store does not open: {error}"))?;
+        let values = values.open().map_err(|error| format!("the value store does not open: {error:?}"))?;
+        let calls = calls.open().map_err(|error| format!("the call store does not open: {error:?}"))?;
         Ok(Self { values, calls })
     }
 }

@@ -153,7 +153,7 @@ impl Visit {
         let visited = capture(|| {
             let opened = match S::try_open(config) {
                 Ok(opened) => opened,
-                Err(error) => return PeerOutcome::Refused(error.to_string()),
+                Err(error) => return PeerOutcome::Refused(error.report().to_string()),
             };
             let found = opened.get(Item::small(self.look_for));
             opened.put(Item::small(self.put));

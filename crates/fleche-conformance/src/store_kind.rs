@@ -19,7 +19,7 @@ pub(crate) trait StoreKind: Sized + Send + Sync {
     const ENTRY: &'static str;
 
     fn open(fixture: &Fixture) -> Self {
-        Self::try_open(&Self::config_of(fixture)).unwrap_or_else(|error| panic!("the store does not open: {error}"))
+        Self::try_open(&Self::config_of(fixture)).unwrap_or_else(|error| panic!("the store does not open: {error:?}"))
     }
     fn try_open(config: &Self::Config) -> Result<Self>;
     fn config_of(fixture: &Fixture) -> Self::Config;
@@ -44,7 +44,7 @@ pub(crate) trait StoreKind: Sized + Send + Sync {
     fn list(&self, prefix: &DigestPrefix) -> Entries<'_, Digest>;
 
     fn put(&self, item: Item) {
-        self.try_put(item).unwrap_or_else(|error| panic!("`put` of {} {} failed: {error}", Self::ENTRY, item.nth));
+        self.try_put(item).unwrap_or_else(|error| panic!("`put` of {} {} failed: {error:?}", Self::ENTRY, item.nth));
     }
 
     fn put_all(&self, items: &[Item]) {
@@ -54,13 +54,13 @@ pub(crate) trait StoreKind: Sized + Send + Sync {
     }
 
     fn get(&self, item: Item) -> bool {
-        self.try_get(item).unwrap_or_else(|error| panic!("`get` of {} {} failed: {error}", Self::ENTRY, item.nth))
+        self.try_get(item).unwrap_or_else(|error| panic!("`get` of {} {} failed: {error:?}", Self::ENTRY, item.nth))
     }
 
     /// Returns the listed ids with this prefix, sorted and with repetitions.
     fn ids(&self, prefix: &str) -> Vec<Digest> {
         let ids = self.list(&prefix.parse().unwrap()).collect::<Result<Vec<_>>>();
-        let mut ids = ids.unwrap_or_else(|error| panic!("listing the prefix `{prefix}` failed: {error}"));
+        let mut ids = ids.unwrap_or_else(|error| panic!("listing the prefix `{prefix}` failed: {error:?}"));
         ids.sort();
         ids
     }

@@ -308,7 +308,7 @@ impl Cache {
     pub(crate) fn fault(&self, error: &Error, function: &str) {
         self.inner.counters.fault();
         let faults = self.faults();
-        crate::runtime::log::warn_rarely!(faults, error.kind(), function, %error, "the cache failed; the call runs without it");
+        crate::runtime::log::warn_rarely!(faults, error.kind(), function, error = %error.report(), "the cache failed; the call runs without it");
     }
 
     /// Returns the throttle that limits how often faults of the stores are logged.

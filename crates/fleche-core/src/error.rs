@@ -1,10 +1,9 @@
 //! The error type of the workspace, and its `Result` alias.
 
 use std::{
-    error::Error as _,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    io, mem,
+    io, iter, mem,
     path::PathBuf,
 };
 
@@ -18,13 +17,22 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The caller of a memoized function never sees these errors: the body runs, the value is returned, and the error is
 /// logged and counted.
 ///
-/// `Debug` prints the same message, followed by its causes, so that `fn main() -> fleche_core::Result<()>` shows a
-/// readable error.
+/// `Display` prints what failed, and `source()` returns the cause. [`report`](Self::report) and `Debug` print both on one line,
+/// so that `fn main() -> fleche_core::Result<()>` shows a readable error:
+///
+/// ```
+/// use fleche_core::Error;
+///
+/// let error = Error::io("read", "results.db")(std::io::ErrorKind::PermissionDenied.into());
+/// assert_eq!(error.to_string(), "cannot read results.db");
+/// assert_eq!(error.report().to_string(), "cannot read results.db: permission denied");
+/// assert_eq!(format!("{error:?}"), error.report().to_string());
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file or directory.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// The operation that failed, as a verb.
         action: &'static str,
@@ -67,7 +75,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The engine behind a store failed.
-    #[error("{store}: {source}")]
+    #[error("{store} failed")]
     Backend {
         /// The store.
         store: String,
@@ -81,7 +89,7 @@ pub enum Error {
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// An argument of a memoized function cannot be encoded.
-    #[error("argument `{name}` of `{function}` cannot be encoded: {source}")]
+    #[error("argument `{name}` of `{function}` cannot be encoded")]
     Argument {
         /// The function.
         function: String,
@@ -119,6 +127,11 @@ impl Error {
         move |source| Self::Backend { store, source: source.into() }
     }
 
+    /// Returns the error with its causes, for people to read: see [`Report`].
+    pub fn report(&self) -> Report<'_> {
+        Report::new(self)
+    }
+
     /// Returns a number that errors with the same cause share, regardless of the entry, for
     /// [`Throttle`](crate::spi::log::Throttle).
     #[doc(hidden)]
@@ -136,18 +149,34 @@ impl Error {
     }
 }
 
-/// Writes the message, and each cause that it does not contain.
+/// Prints the same as [`Error::report`].
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            let said = cause.to_string();
-            if !text.contains(&said) {
+        fmt::Display::fmt(&self.report(), f)
+    }
+}
+
+/// An error of any type, printed with its causes on one line: the message, then the message of each cause, separated by colons.
+/// A cause whose text the line already has is left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a>(&'a (dyn std::error::Error + 'static));
+
+impl<'a> Report<'a> {
+    /// Creates the report of this error.
+    pub fn new(error: &'a (dyn std::error::Error + 'static)) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.0.to_string();
+        for cause in iter::successors(self.0.source(), |cause| cause.source()) {
+            let cause = cause.to_string();
+            if !text.contains(&cause) {
                 text.push_str(": ");
-                text.push_str(&said);
+                text.push_str(&cause);
             }
-            source = cause.source();
         }
         f.write_str(&text)
     }
@@ -157,13 +186,59 @@ impl fmt::Debug for Error {
 mod tests {
     use super::*;
 
+    fn denied() -> io::Error {
+        io::ErrorKind::PermissionDenied.into()
+    }
+
     #[test]
-    fn debug_prints_message_and_each_cause_once() {
-        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+    fn report_and_debug_print_each_cause_once() {
         let error = Error::io("read", "x")(denied());
         assert_eq!(format!("{error:?}"), "cannot read x: permission denied");
-        let error = Error::backend("a store")(io::Error::other(Error::io("write", "y")(denied())));
-        assert_eq!(format!("{error:?}"), "a store: cannot write y: permission denied");
+        let error = Error::backend("a store")(Error::io("write", "y")(denied()));
+        assert_eq!(error.report().to_string(), "a store failed: cannot write y: permission denied");
+        // The error of another library that repeats its cause.
+        let error = Error::backend("a store")(io::Error::other(Error::Encode(EncodeError::TooDeep)));
+        assert_eq!(error.report().to_string().matches("nested").count(), 1);
+    }
+
+    #[test]
+    fn no_message_contains_the_text_of_its_source() {
+        let text = String::new;
+        let errors = [
+            Error::io("read", "x")(denied()),
+            Error::Damaged { entry: text(), why: text() },
+            Error::Refused { store: text(), operation: "store values" },
+            Error::Forked { what: text() },
+            Error::Reopened { path: "x".into() },
+            Error::backend("a store")("broken"),
+            Error::Encode(EncodeError::Write(denied())),
+            Error::Decode(fleche_encoding::from_slice::<u8>(&[]).unwrap_err()),
+            Error::Argument { function: text(), name: "x", source: EncodeError::Write(denied()) },
+            Error::Config { place: text(), why: text() },
+            Error::Digest("x".parse::<fleche_encoding::Digest>().unwrap_err()),
+        ];
+        for (at, error) in errors.iter().enumerate() {
+            // A new variant does not compile here until it is added to the list.
+            let place = match error {
+                Error::Io { .. } => 0,
+                Error::Damaged { .. } => 1,
+                Error::Refused { .. } => 2,
+                Error::Forked { .. } => 3,
+                Error::Reopened { .. } => 4,
+                Error::Backend { .. } => 5,
+                Error::Encode(_) => 6,
+                Error::Decode(_) => 7,
+                Error::Argument { .. } => 8,
+                Error::Config { .. } => 9,
+                Error::Digest(_) => 10,
+            };
+            assert_eq!(place, at);
+            let mut error: &dyn std::error::Error = error;
+            while let Some(source) = error.source() {
+                assert!(!error.to_string().contains(&source.to_string()), "{error}");
+                error = source;
+            }
+        }
     }
 
     #[test]

@@ -238,7 +238,9 @@ impl Collecting {
             // The result is already computed, and a kind that panics must not lose it.
             match contain(|| (kind.name(), collecting(|| finish(collector.into_inner())))) {
                 Ok((kind, Ok(report))) => metadata.insert(kind, report),
-                Ok((kind, Err(error))) => crate::runtime::log::warn!(kind, %error, "metadata could not be collected"),
+                Ok((kind, Err(error))) => {
+                    crate::runtime::log::warn!(kind, error = %error.report(), "metadata could not be collected")
+                }
                 Err(panic) => crate::runtime::log::warn!("metadata could not be collected: the kind {panic}"),
             }
         }

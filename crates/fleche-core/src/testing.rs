@@ -45,7 +45,8 @@ pub fn scratch() -> Cache {
     config::new_memory().unwrap_or_else(|error| {
         panic!(
             "a scratch cache needs the store in memory: add `fleche-store-memory` to [dev-dependencies], and `use \
-             fleche_store_memory as _;` to the tests ({error})"
+             fleche_store_memory as _;` to the tests ({})",
+            error.report()
         )
     })
 }

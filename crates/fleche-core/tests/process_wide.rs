@@ -11,6 +11,8 @@ mod installed_cache;
 mod log;
 #[path = "process_wide/long_waits.rs"]
 mod long_waits;
+#[path = "process_wide/main_error.rs"]
+mod main_error;
 #[path = "process_wide/own_process.rs"]
 #[allow(dead_code)]
 mod own_process;

@@ -26,7 +26,7 @@ pub enum EncodeError {
     #[error("{0}")]
     Custom(Box<str>),
     /// The writer failed.
-    #[error("the encoded value could not be written: {0}")]
+    #[error("the encoded value could not be written")]
     Write(#[source] io::Error),
 }
 

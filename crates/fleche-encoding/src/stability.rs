@@ -60,10 +60,10 @@ where
 #[non_exhaustive]
 pub enum Unstable {
     /// The value cannot be decoded.
-    #[error("the value cannot be decoded from its own encoding: {0}")]
+    #[error("the value cannot be decoded from its own encoding")]
     Decode(#[source] DecodeError),
     /// The decoded value cannot be encoded.
-    #[error("the value cannot be encoded again once it has been decoded: {0}")]
+    #[error("the value cannot be encoded again once it has been decoded")]
     Encode(#[source] EncodeError),
     /// The decoded value encodes to different bytes.
     #[error(

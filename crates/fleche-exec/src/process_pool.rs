@@ -320,7 +320,7 @@ fn isolated_pool() -> Result<&'static ProcessPool> {
 fn run_isolated(task: Task, directory: &Path, gpus: Arc<[u32]>) -> Result<(), SubmitError> {
     let pool = match isolated_pool() {
         Ok(pool) => pool,
-        Err(error) => return Err(task.refuse(error.to_string())),
+        Err(error) => return Err(task.refuse(error.report().to_string())),
     };
     match Requirements::from_resources(&Resources::new().working_dir(directory), &pool.0.budget) {
         Ok(requirements) => pool.accept(task, requirements.visible_gpus(gpus)),

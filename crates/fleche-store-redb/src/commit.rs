@@ -151,7 +151,7 @@ impl Inner {
     fn commit_in_parts(&self, entries: &[EntryChange<'_>]) -> Result<(), redb::Error> {
         match self.transaction(entries, None, false) {
             Err(error) if is_damage(&error) && entries.len() < 2 => {
-                log::warn!("an entry cannot be stored and is lost: {}", backend(&self.name, &error));
+                log::warn!("an entry cannot be stored and is lost: {}", backend(&self.name, &error).report());
                 Ok(())
             }
             Err(error) if is_damage(&error) => {
@@ -224,7 +224,7 @@ impl Flush for Inner {
         durable
             .inspect_err(|error| {
                 static FAULTS: Throttle = Throttle::new();
-                log::warn_rarely!(&FAULTS, error.kind(), "recent entries of a redb store may be lost: {error}");
+                log::warn_rarely!(&FAULTS, error.kind(), "recent entries of a redb store may be lost: {}", error.report());
             })
             .is_ok()
     }

@@ -126,7 +126,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.inner.flusher.stop();
         if let Err(error) = self.inner.make_durable(self.inner.pending.sequence()) {
-            log::warn!("the last entries of a redb store may be lost: {error}");
+            log::warn!("the last entries of a redb store may be lost: {}", error.report());
         }
     }
 }

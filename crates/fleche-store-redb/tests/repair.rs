@@ -65,7 +65,7 @@ fn repair_keeps_readable_entries_and_the_damaged_file() {
     filled(&path);
     let damaged = zero_page_of(&path, &noise(7, 700));
     let (store, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
-    let error = store.get(&Digest::of(&noise(7, 700))).unwrap_err().to_string();
+    let error = store.get(&Digest::of(&noise(7, 700))).unwrap_err().report().to_string();
     assert!(error.contains("store.redb") && error.contains("damaged"), "{error}");
     put(&store, b"new");
     store.sync(&Digest::of(b"new")).unwrap();
@@ -244,7 +244,7 @@ fn file_of_a_later_version_of_redb_is_left_alone() {
     // The versions of both commits in the header.
     (content[64], content[192]) = (4, 4);
     fs::write(&path, &content).unwrap();
-    let error = RedbValues::open(&path).unwrap_err().to_string();
+    let error = RedbValues::open(&path).unwrap_err().report().to_string();
     assert!(error.contains("version"), "{error}");
     assert!(fs::read(&path).unwrap() == content && !beside(&path, ".damaged-1").exists());
 }

@@ -141,7 +141,7 @@ impl Database {
     fn record_failure(&self, error: &sled::Error) {
         let why = error.to_string();
         if self.failure.set(why.clone()).is_ok() {
-            log::warn!("{}", failed(&self.name, &why));
+            log::warn!("{}", failed(&self.name, &why).report());
         }
     }
 
@@ -195,7 +195,7 @@ impl Drop for Database {
         if !is_closed {
             self.guard.is_closed = false;
             if self.failure.get().is_none() {
-                log::warn!("the last entries may be lost: {}", blocked(&self.name));
+                log::warn!("the last entries may be lost: {}", blocked(&self.name).report());
             }
         }
     }

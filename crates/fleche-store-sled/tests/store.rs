@@ -232,15 +232,15 @@ fn put_beyond_limit(path: &Path, length: usize) {
     assert!(failed.is_some(), "no write failed");
     // The first failure is noted, and later operations report it.
     for _ in 0..2 {
-        let error = values.put(&Digest::of(b"small"), b"small").unwrap_err().to_string();
+        let error = values.put(&Digest::of(b"small"), b"small").unwrap_err().report().to_string();
         assert!(error.contains("a write failed earlier") && error.contains("start the program again"), "{error}");
-        let error = values.sync(&Digest::of(b"small")).unwrap_err().to_string();
+        let error = values.sync(&Digest::of(b"small")).unwrap_err().report().to_string();
         assert!(error.contains("a write failed earlier"), "{error}");
     }
     drop(values);
     // sled keeps the directory locked if it could not be closed. It writes when it opens a directory, so this may fail too.
     if let Err(error) = SledValues::open(path) {
-        let is_locked = error.to_string().contains("locked until the process ends");
+        let is_locked = error.report().to_string().contains("locked until the process ends");
         assert!(is_locked || matches!(error, Error::Io { .. }), "{error}");
     }
 }

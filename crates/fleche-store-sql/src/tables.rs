@@ -144,7 +144,7 @@ impl Tables {
             Ok(removed) if removed.is_empty() => Ok(()),
             Ok(_) => Err(damaged(&self.name, entry, why, "it was moved to the table `fleche_damaged`")),
             Err(error) => {
-                let fate = format!("it stays in place, since it cannot be moved: {error}");
+                let fate = format!("it stays in place, since it cannot be moved: {}", error.report());
                 Err(damaged(&self.name, entry, why, fate))
             }
         }

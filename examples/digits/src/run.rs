@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use fleche_core::{Cache, Executor, ExecutorExt, FileContent, JobError, Stats, wrap_executor};
+use fleche_core::{Cache, Executor, ExecutorExt, FileContent, JobError, Stats, error::Report, wrap_executor};
 #[cfg(target_os = "linux")]
 use fleche_exec::ProcessPool;
 use fleche_exec::{SerialExecutor, ThreadPool};
@@ -100,7 +100,7 @@ pub enum RunError {
     #[error(transparent)]
     Job(#[from] JobError),
     /// The picture cannot be written.
-    #[error("cannot write {}: {source}; name another directory with --dir", path.display())]
+    #[error("cannot write {} (--dir names another directory)", path.display())]
     Picture {
         /// The picture's file.
         path: PathBuf,
@@ -108,7 +108,7 @@ pub enum RunError {
         source: io::Error,
     },
     /// The report cannot be written.
-    #[error("cannot write the report: {0}")]
+    #[error("cannot write the report")]
     Report(#[from] io::Error),
 }
 
@@ -120,7 +120,7 @@ pub fn main() -> ExitCode {
         // The reader of the report has closed the pipe, as `head` does.
         Err(RunError::Report(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("digits: {error}");
+            eprintln!("digits: {}", Report::new(&error));
             ExitCode::FAILURE
         }
         Ok(()) => ExitCode::SUCCESS,

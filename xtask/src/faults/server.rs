@@ -57,8 +57,8 @@ pub(super) fn run(failure: Failure) -> Result<u64, String> {
     let values = SqlValuesConfig::new(server.url.clone()).timeout(TIMEOUT);
     let calls = SqlCallsConfig::new(server.url.clone()).timeout(TIMEOUT);
     let open = || {
-        let values = SqlValues::open_with(&values).map_err(|error| error.to_string())?;
-        let calls = SqlCalls::open_with(&calls).map_err(|error| error.to_string())?;
+        let values = SqlValues::open_with(&values).map_err(|error| error.report().to_string())?;
+        let calls = SqlCalls::open_with(&calls).map_err(|error| error.report().to_string())?;
         Ok::<_, String>(Cache::builder().values(values).calls(calls).hot_tier(HotTier::OFF).build())
     };
     let cache = open()?;

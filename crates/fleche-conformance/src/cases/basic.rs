@@ -44,7 +44,7 @@ pub(crate) fn remove_then_put_again<S: StoreKind>(fixture: &Fixture) {
 pub(crate) fn same_location_is_same_store<S: StoreKind>(fixture: &Fixture) {
     let first = S::open(fixture);
     first.put(Item::small(1));
-    let second = S::try_open(&first.config()).unwrap_or_else(|error| panic!("`config()` does not open: {error}"));
+    let second = S::try_open(&first.config()).unwrap_or_else(|error| panic!("`config()` does not open: {error:?}"));
     let third = S::open(fixture);
     second.put(Item::small(2));
     third.put(Item::large(3));
@@ -175,7 +175,7 @@ pub(crate) fn config_round_trips<S: StoreKind>(fixture: &Fixture) {
             assert!(S::same(&config, &back), "{config:?} becomes {back:?} after a round trip through {form}");
             assert_eq!(S::reach(&back), fixture.backend.reach);
             S::try_open(&back)
-                .unwrap_or_else(|error| panic!("{config:?} does not open after a round trip through {form}: {error}"))
+                .unwrap_or_else(|error| panic!("{config:?} does not open after a round trip through {form}: {error:?}"))
                 .assert_holds(&[Item::small(1)]);
         }
     }

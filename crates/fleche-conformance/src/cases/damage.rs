@@ -283,7 +283,7 @@ impl<'a, S: StoreKind> DamagedStore<'a, S> {
             Err(error) => {
                 assert!(
                     damaged.iter().any(|position| shared(position.file.clone())),
-                    "the store does not open: {error}"
+                    "the store does not open: {error:?}"
                 );
                 None
             }

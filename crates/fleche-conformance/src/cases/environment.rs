@@ -44,7 +44,7 @@ pub(crate) fn unusual_directory_names(fixture: &Fixture) {
             (Ok(values), Ok(calls)) => (values, calls),
             (Err(error), _) | (_, Err(error)) => {
                 let shown = directory.display().to_string();
-                assert!(error.to_string().contains(&shown), "the error does not name the path `{shown}`: {error}");
+                assert!(error.to_string().contains(&shown), "the error does not name the path `{shown}`: {error:?}");
                 assert!(
                     fs::read_dir(&directory).unwrap().next().is_none(),
                     "the store wrote to a directory that it refuses"
@@ -166,7 +166,7 @@ mod in_peer {
             (Ok(values), Ok(calls)) => (values, calls),
             (Err(error), _) | (_, Err(error)) => {
                 assert!(matches!(error, Error::Io { .. } | Error::Config { .. }), "{error:?}");
-                let text = error.to_string();
+                let text = error.report().to_string();
                 assert!(
                     text.contains("write") || text.contains("writing"),
                     "the error does not name the missing permission: {text}"

@@ -81,7 +81,7 @@ pub(crate) fn changes_while_iterating<S: StoreKind>(fixture: &Fixture) {
     let mut seen = HashSet::new();
     let mut late = late.iter();
     for id in store.list(&DigestPrefix::all()) {
-        let id = id.unwrap_or_else(|error| panic!("listing fails while the store changes: {error}"));
+        let id = id.unwrap_or_else(|error| panic!("listing fails while the store changes: {error:?}"));
         assert!(seen.insert(id), "{id} is listed twice");
         if seen.len() % 20 == 0 {
             assert!(store.remove(item_of[&id]), "{id} is listed, but cannot be removed");

@@ -59,7 +59,7 @@ impl Known {
         let (scene, stores) = (Scene::new(), Stores::open(backend, directory)?);
         let cache = without_hot_tier(&stores);
         calls(&cache, scene)?;
-        let failed = |error| format!("the store fails before it was damaged: {error}");
+        let failed = |error| format!("the store fails before it was damaged: {error:?}");
         let values = stores.values.ids(&DigestPrefix::all()).and_then(Iterator::collect).map_err(failed)?;
         let keys: Vec<_> = stores.calls.keys(&DigestPrefix::all()).and_then(Iterator::collect).map_err(failed)?;
         let mut records = BTreeMap::new();

@@ -11,6 +11,7 @@ use std::{
 use fleche_core::{
     DigestPrefix, Error, Result as StoreResult,
     claim::{Claim, ClaimGuard},
+    error::Report,
     store::BackendInfo,
 };
 
@@ -66,7 +67,7 @@ fn compare(backend: &BackendInfo, directory: &Path, expected: &BTreeMap<Entry, E
                 found
             }
             Err(why) => {
-                findings.wrong.push(format!("{entry:?}: {why}"));
+                findings.wrong.push(format!("{entry:?}: {}", Report::new(&why)));
                 continue;
             }
         };
@@ -97,7 +98,7 @@ fn name(entry: Entry) -> (Kind, String) {
 fn listed(stores: &Stores) -> Result<BTreeSet<(Kind, String)>, String> {
     let ids = stores.values.ids(&DigestPrefix::all()).and_then(Iterator::collect::<StoreResult<Vec<_>>>);
     let keys = stores.calls.keys(&DigestPrefix::all()).and_then(Iterator::collect::<StoreResult<Vec<_>>>);
-    let cannot = |error| format!("cannot list the entries: {error}");
+    let cannot = |error| format!("cannot list the entries: {error:?}");
     let ids = ids.map_err(cannot)?.into_iter().map(|id| (Kind::Value, id.to_string()));
     let keys = keys.map_err(cannot)?.into_iter().map(|key| (Kind::Record, key.to_string()));
     let mut listed = BTreeSet::new();
@@ -113,11 +114,11 @@ fn listed(stores: &Stores) -> Result<BTreeSet<(Kind, String)>, String> {
 fn check_usable(stores: &Stores) -> Result<(), String> {
     for entry in Entry::all().step_by(7) {
         let cannot = |why: &dyn std::fmt::Display| format!("after the check, {entry:?} cannot be put and read: {why}");
-        stores.put(entry, 0).map_err(|error| cannot(&error))?;
+        stores.put(entry, 0).map_err(|error| cannot(&error.report()))?;
         match stores.read(entry) {
             Ok(Some(0)) => {}
             Ok(found) => return Err(cannot(&format!("found {found:?}"))),
-            Err(why) => return Err(cannot(&why)),
+            Err(why) => return Err(cannot(&Report::new(&why))),
         }
     }
     Ok(())
@@ -127,7 +128,7 @@ fn check_usable(stores: &Stores) -> Result<(), String> {
 fn taken_claims(stores: &Stores) -> Result<u64, String> {
     let mut taken = 0;
     for key in (0..THREADS).flat_map(claimed) {
-        let claim = stores.calls.claim(&key).map_err(|error| format!("a claim fails: {error}"))?;
+        let claim = stores.calls.claim(&key).map_err(|error| format!("a claim fails: {error:?}"))?;
         taken += u64::from(matches!(claim, Claim::Taken(_)));
     }
     Ok(taken)
@@ -144,14 +145,14 @@ pub fn stuck_claims(backend: &'static BackendInfo, directory: &Path, timeout: Du
         let until = Instant::now() + timeout;
         let mut stuck = 0;
         for key in (0..THREADS).flat_map(claimed) {
-            let claim = stores.calls.claim(&key).map_err(|error| format!("a claim fails: {error}"))?;
+            let claim = stores.calls.claim(&key).map_err(|error| format!("a claim fails: {error:?}"))?;
             if let Claim::Taken(taken) = claim {
                 let (sender, held) = mpsc::channel::<StoreResult<Arc<dyn ClaimGuard>>>();
                 // The receiver may have timed out.
                 taken.when_acquired(Box::new(move |held| drop(sender.send(held))));
                 match held.recv_timeout(until.saturating_duration_since(Instant::now())) {
                     Ok(Ok(_)) => {}
-                    Ok(Err(error)) => return Err(format!("a claim fails: {error}")),
+                    Ok(Err(error)) => return Err(format!("a claim fails: {error:?}")),
                     Err(_) => stuck += 1,
                 }
             }

@@ -72,7 +72,7 @@ fn tolerate_damage<T>(read: StoreResult<T>) -> Result<(), String> {
 
 #[allow(clippy::needless_pass_by_value)] // `map_err` passes errors by value.
 fn text(error: Error) -> String {
-    error.to_string()
+    error.report().to_string()
 }
 
 impl Stores {

@@ -35,7 +35,7 @@ pub(crate) struct ExecutorFixture {
 
 impl ExecutorFixture {
     pub(crate) fn new(info: &'static ExecutorInfo) -> Self {
-        let executor = (info.scratch)().unwrap_or_else(|error| panic!("cannot create the executor: {error}"));
+        let executor = (info.scratch)().unwrap_or_else(|error| panic!("cannot create the executor: {error:?}"));
         let scratch = tempfile::Builder::new().prefix("fleche-conformance-").tempdir().unwrap();
         Self { info, executor, scratch }
     }

@@ -86,7 +86,7 @@ impl machine::Machine for Machine {
 
     fn new(fixture: &Fixture) -> Result<Self, String> {
         let config = fixture.calls.clone();
-        let store = config.open().map_err(|error| format!("the store does not open: {error}"))?;
+        let store = config.open().map_err(|error| format!("the store does not open: {error:?}"))?;
         Ok(Self { config, durable: fixture.backend.durable, held: None, store: Some(store), model: BTreeMap::new() })
     }
 
@@ -195,5 +195,5 @@ impl Machine {
 }
 
 fn ok<T>(result: StoreResult<T>) -> Result<T, String> {
-    result.map_err(|error| format!("the store fails: {error}"))
+    result.map_err(|error| format!("the store fails: {error:?}"))
 }

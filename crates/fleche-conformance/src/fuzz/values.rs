@@ -76,7 +76,7 @@ impl machine::Machine for Machine {
 
     fn new(fixture: &Fixture) -> Result<Self, String> {
         let config = fixture.values.clone();
-        let store = config.open().map_err(|error| format!("the store does not open: {error}"))?;
+        let store = config.open().map_err(|error| format!("the store does not open: {error:?}"))?;
         Ok(Self { config, durable: fixture.backend.durable, store: Some(store), model: BTreeMap::new() })
     }
 
@@ -174,12 +174,12 @@ impl Machine {
             (Some(expected), Ok(Some(found))) if expected == found => Ok(()),
             (Some(_), Ok(Some(_))) => Err("the bytes are wrong".to_owned()),
             (Some(_), Ok(None)) => Err("the value was put, but is missing".to_owned()),
-            (Some(_), Err(error)) => Err(error.to_string()),
+            (Some(_), Err(error)) => Err(error.report().to_string()),
             (None, Err(Error::Damaged { .. })) => {
                 self.model.remove(&id);
                 Ok(())
             }
-            (None, Err(error)) => Err(format!("a refused value must cause `Error::Damaged`, not: {error}")),
+            (None, Err(error)) => Err(format!("a refused value must cause `Error::Damaged`, not: {error:?}")),
             (None, Ok(_)) => Err("a value that the check refuses is served, or is absent without an error".to_owned()),
         }
     }
@@ -219,5 +219,5 @@ fn id(nth: u8) -> Digest {
 }
 
 fn ok<T>(result: StoreResult<T>) -> Result<T, String> {
-    result.map_err(|error| format!("the store fails: {error}"))
+    result.map_err(|error| format!("the store fails: {error:?}"))
 }

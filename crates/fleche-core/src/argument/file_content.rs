@@ -99,7 +99,7 @@ impl PartialEq for FileContent {
 
 impl Serialize for FileContent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let digest = self.digest().map_err(ser::Error::custom)?;
+        let digest = self.digest().map_err(|error| ser::Error::custom(error.report()))?;
         known_files::record(&digest, &self.0);
         serializer.serialize_bytes(digest.as_bytes())
     }

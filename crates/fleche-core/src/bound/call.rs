@@ -105,7 +105,7 @@ impl<R> BoundCall<R> {
         mut arguments: Arguments,
         files: Vec<KnownFile>,
     ) -> Self {
-        let call = arguments.call_of_all(function).map_err(|error| error.to_string());
+        let call = arguments.call_of_all(function).map_err(|error| error.report().to_string());
         let key = call.as_ref().ok().map(|call| call.key);
         let arguments = call.map(|_| Arc::new(arguments));
         Self { function, binding, arguments, files, key, parts, body: None }
@@ -233,7 +233,7 @@ impl<R> Serialize for BoundCall<R> {
             function: WrittenFunction::of_function(self.function).map_err(S::Error::custom)?,
             arguments: names(self.function).map(Cow::Borrowed).zip(arguments.iter().map(Hex::from)).collect(),
             files: self.files.iter().map(|file| (file.digest, PortablePath(file.path.clone()))).collect(),
-            binding: self.binding.config().map_err(S::Error::custom)?,
+            binding: self.binding.config().map_err(|error| S::Error::custom(error.report()))?,
         }
         .serialize(serializer)
     }
@@ -253,7 +253,7 @@ impl<'de, R: 'static> Deserialize<'de> for BoundCall<R> {
         }
         let (arguments, files) = record_files(|| rewritten(function, &parts, &arguments));
         let arguments = arguments.map_err(D::Error::custom)?;
-        let binding = Binding::open(binding).map_err(D::Error::custom)?;
+        let binding = Binding::open(binding).map_err(|error| D::Error::custom(error.report()))?;
         let call = Self::of_encoded(function, parts, binding, arguments, files);
         call.arguments.as_ref().map_err(D::Error::custom)?;
         Ok(call)

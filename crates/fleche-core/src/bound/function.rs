@@ -108,7 +108,7 @@ struct WrittenBound {
 impl WrittenBound {
     /// Opens the cache. The caller has found the function before.
     fn binding<E: serde::de::Error>(self) -> Result<Binding, E> {
-        Binding::open(self.binding).map_err(E::custom)
+        Binding::open(self.binding).map_err(|error| E::custom(error.report()))
     }
 }
 
@@ -150,7 +150,7 @@ impl<F> Bound<F> {
 impl<F: 'static> Serialize for Bound<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let function = (self.refer)(self.known).map_err(S::Error::custom)?;
-        let binding = self.binding.config().map_err(S::Error::custom)?;
+        let binding = self.binding.config().map_err(|error| S::Error::custom(error.report()))?;
         WrittenBound { function, binding }.serialize(serializer)
     }
 }

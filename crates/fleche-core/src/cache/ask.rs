@@ -89,7 +89,7 @@ impl Cache {
         let failure = if error.is_some_and(is_timeout) { Failure::Timeout } else { Failure::Immediate };
         if let Some(pause) = self.inner.breakers.fail(operation, admissions, failure) {
             self.inner.counters.outage();
-            let error = error.map_or_else(|| "a store panicked".to_owned(), Error::to_string);
+            let error = error.map_or_else(|| "a store panicked".to_owned(), |error| error.report().to_string());
             crate::runtime::log::warn!(
                 %error,
                 "{operation} failed repeatedly or took too long: calls run without it, and it is tried again after {pause:?}, \

@@ -121,8 +121,8 @@ impl<T: LeaseTable> Shared<T> {
                 Ok(true) => self.heart.renewed(&key, grant, now, self.ttl),
                 Ok(false) => self.heart.lost(&key, grant),
                 Err(error) => {
-                    crate::runtime::log::warn_rarely!(&FAULTS, error.kind(), %key, %error, "cannot renew a lease");
-                    failed = Some(error.to_string());
+                    crate::runtime::log::warn_rarely!(&FAULTS, error.kind(), %key, error = %error.report(), "cannot renew a lease");
+                    failed = Some(error.report().to_string());
                 }
             }
         }
@@ -138,7 +138,7 @@ impl<T: LeaseTable> Shared<T> {
                 Ok(None) => self.heart.ask_again(wanted, now),
                 Ok(Some(held)) => (wanted.then)(Ok(held)),
                 Err(error) => {
-                    failed = failed.or_else(|| Some(error.to_string()));
+                    failed = failed.or_else(|| Some(error.report().to_string()));
                     (wanted.then)(Err(error));
                 }
             }
@@ -146,7 +146,7 @@ impl<T: LeaseTable> Shared<T> {
         for (key, grant) in self.heart.released() {
             // If the table fails, the lease expires.
             if failed.is_none() {
-                failed = self.release(&key, grant).err().map(|error| error.to_string());
+                failed = self.release(&key, grant).err().map(|error| error.report().to_string());
             }
         }
         self.heart.next()
@@ -156,7 +156,7 @@ impl<T: LeaseTable> Shared<T> {
         let released = self.table.release(key, grant);
         if let Err(error) = &released {
             crate::runtime::log::warn_rarely!(
-                &FAULTS, error.kind(), %key, %error, "cannot release a lease; it expires without renewal"
+                &FAULTS, error.kind(), %key, error = %error.report(), "cannot release a lease; it expires without renewal"
             );
         }
         released
@@ -202,7 +202,7 @@ impl<T: LeaseTable> ClaimGuard for Lease<T> {
     fn publish_waits(&self, keys: Option<&[CallKey]>) {
         if let Err(error) = self.shared.table.publish(&self.key, self.grant, keys) {
             crate::runtime::log::warn_rarely!(
-                &FAULTS, error.kind(), key = %self.key, %error,
+                &FAULTS, error.kind(), key = %self.key, error = %error.report(),
                 "cannot publish what the holder of a lease waits for; a cycle of waiting processes may go unnoticed"
             );
         }

@@ -140,7 +140,7 @@ fn open() -> std::result::Result<Option<Cache>, String> {
         let files = ConfigFile::from_environment()?;
         files.default_name()?.map(|name| from_files(name, &files)).transpose()
     };
-    open().map_err(|error: Error| error.to_string())
+    open().map_err(|error: Error| error.report().to_string())
 }
 
 impl State {

@@ -174,13 +174,13 @@ impl Binding {
 /// Serializes the [`BindingConfig`]. Fails if a part cannot be described.
 impl Serialize for Binding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.config().map_err(ser::Error::custom)?.serialize(serializer)
+        self.config().map_err(|error| ser::Error::custom(error.report()))?.serialize(serializer)
     }
 }
 
 /// Opens the described cache, and fails if that is not possible.
 impl<'de> Deserialize<'de> for Binding {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::open(BindingConfig::deserialize(deserializer)?).map_err(de::Error::custom)
+        Self::open(BindingConfig::deserialize(deserializer)?).map_err(|error| de::Error::custom(error.report()))
     }
 }

@@ -375,7 +375,7 @@ pub fn key(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> 
 /// # Panics
 /// Panics if an argument cannot be encoded: the call has no key then.
 pub fn key_or_panic(function: &'static Function, encode: impl FnOnce(&mut Arguments)) -> CallKey {
-    key(function, encode).unwrap_or_else(|error| panic!("{error}"))
+    key(function, encode).unwrap_or_else(|error| panic!("{}", error.report()))
 }
 
 /// Returns the reference to a value, given its encoding or the digest that replaces it.

@@ -265,7 +265,7 @@ fn compute_key(function: &'static Function, cache: &Cache, arguments: &mut Argum
         Err(error) => {
             events::skip(function, cache, None, SkipReason::ArgumentNotEncodable);
             if function.warns(Warning::ArgumentNotEncodable) {
-                crate::runtime::log::warn!(function = function.name(), %error, "the call runs without the cache");
+                crate::runtime::log::warn!(function = function.name(), error = %error.report(), "the call runs without the cache");
             }
             None
         }

@@ -154,7 +154,7 @@ fn not_recorded(function: &'static Function, cache: &Cache, why: &Unanswered) {
     // A store that is left alone was logged already, and other errors are not failures.
     if let Unanswered::Failed(error @ (Error::Io { .. } | Error::Backend { .. })) = why {
         crate::runtime::log::warn_rarely!(
-            cache.faults(), NOT_RECORDED, function = function.name(), %error,
+            cache.faults(), NOT_RECORDED, function = function.name(), error = %error.report(),
             "a result is not recorded: it would replace a record that cannot be read or kept and may be of other code"
         );
     }

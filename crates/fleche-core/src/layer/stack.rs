@@ -141,7 +141,7 @@ fn copy_to_earlier<S>(before: &[S], put: impl Fn(&S) -> Result<()>) {
             Err(error) => {
                 static FAULTS: Throttle = Throttle::new();
                 crate::runtime::log::warn_rarely!(
-                    &FAULTS, error.kind(), %error, "a stack cannot copy an entry to a store in front of the one that has it"
+                    &FAULTS, error.kind(), error = %error.report(), "a stack cannot copy an entry to a store in front of the one that has it"
                 );
             }
         }

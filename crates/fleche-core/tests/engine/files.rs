@@ -49,7 +49,7 @@ fn bound_call_reads_a_file_with_the_bound_content() {
 #[test]
 fn directory_has_no_file_content() {
     let directory = tempfile::tempdir().unwrap();
-    let error = FileContent::new(directory.path()).digest().unwrap_err().to_string();
+    let error = FileContent::new(directory.path()).digest().unwrap_err().report().to_string();
     assert!(error.contains("not a regular file"), "{error}");
 }
 

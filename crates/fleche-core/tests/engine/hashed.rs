@@ -194,7 +194,7 @@ fn hashed_value_that_cannot_be_encoded_has_no_key() {
     let cache = memory();
     let _active = cache.enter();
     assert_eq!(of_never(&Never.into()), size_of::<usize>());
-    assert!(of_never::contains(&Never.into()).unwrap_err().to_string().contains("it never is"));
+    assert!(of_never::contains(&Never.into()).unwrap_err().report().to_string().contains("it never is"));
     assert_eq!(cache.stats().computed, 0);
 }
 

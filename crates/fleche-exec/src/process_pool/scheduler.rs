@@ -142,7 +142,7 @@ impl Scheduler {
         state.next += 1;
         let events: Arc<dyn WorkerEvents> = self.clone();
         let handle = worker_connection::open(state.next, env, &self.context, &events);
-        state.handles.push(handle.map_err(|error| error.to_string())?);
+        state.handles.push(handle.map_err(|error| error.report().to_string())?);
         state.stats.workers += 1;
         Ok(Some(state.handles.len() - 1))
     }

@@ -191,7 +191,7 @@ fn perform(served: &Served, permits: &ClaimPermits, frame: &Frame) -> Result<Opt
     let answer = || served.answer(permits, store, &frame.part(1), &frame.part(2));
     let done = catch_panic(|| retry_if_reopened(1, |_| (), answer));
     match done {
-        Ok(answer) => answer.map_err(|error| Failed { why: error.to_string(), timed_out: is_timeout(&error) }),
+        Ok(answer) => answer.map_err(|error| Failed { why: error.report().to_string(), timed_out: is_timeout(&error) }),
         Err(panic) => Err(Failed { why: panic.to_string(), timed_out: false }),
     }
 }

@@ -57,7 +57,7 @@ fn child_of_foreign() {
             let values = FileValues::open(root).unwrap();
             let large = vec![1; 1 << 20];
             let error = values.put(&Digest::of(&large), &large).unwrap_err();
-            assert!(error.to_string().contains("ulimit -f"), "{error}");
+            assert!(error.report().to_string().contains("ulimit -f"), "{error:?}");
             values.put(&Digest::of(BYTES), BYTES).unwrap();
         }
         _ => {}

@@ -89,11 +89,11 @@ impl Repair {
         let file_bytes = match self.own_file() {
             Ok(Some(file_bytes)) => file_bytes,
             Ok(None) => return Err(failed),
-            Err(why) => return self.give_up(failed, &why.to_string()),
+            Err(why) => return self.give_up(failed, &why.report().to_string()),
         };
         let files = match RepairFiles::of(&self.path, self.timeout) {
             Ok(files) => files,
-            Err(why) => return self.give_up(failed, &why.to_string()),
+            Err(why) => return self.give_up(failed, &why.report().to_string()),
         };
         // Another process may have repaired the file by now.
         let failed = match operation() {
@@ -106,7 +106,7 @@ impl Repair {
         match repaired {
             Ok(true) => {}
             Ok(false) => return Err(failed),
-            Err(why) => return self.give_up(failed, &why.to_string()),
+            Err(why) => return self.give_up(failed, &why.report().to_string()),
         }
         match operation() {
             Err(failed) if failed.is_damage() => self.give_up(failed, "it is still damaged after a repair"),
@@ -388,7 +388,7 @@ mod tests {
             let read = Statement::new("SELECT unknown FROM fleche_values");
             opened(&path, false)?.read(&read, |_| Ok(()))
         };
-        let error = repair_state.watch(wrong).unwrap_err().to_string();
+        let error = repair_state.watch(wrong).unwrap_err().report().to_string();
         assert!(error.contains("no such column") && !error.contains("damaged"), "{error}");
         assert!(!beside(&path, ".damaged-1").exists());
     }

@@ -128,7 +128,7 @@ fn symbolic_links_in_place_of_sqlite_files_are_refused() {
     for ending in ["-wal", "-shm", "-journal"] {
         let planted = root.join(format!("planted.db{ending}"));
         std::os::unix::fs::symlink(root.join("victim"), &planted).unwrap();
-        let error = SqlCalls::open(format!("sqlite:{}/planted.db", root.display())).unwrap_err().to_string();
+        let error = SqlCalls::open(format!("sqlite:{}/planted.db", root.display())).unwrap_err().report().to_string();
         assert!(error.contains(planted.to_str().unwrap()) && error.contains("symbolic link"), "{error}");
         assert_eq!(fs::read(root.join("victim")).unwrap(), b"precious");
         fs::remove_file(planted).unwrap();

@@ -271,7 +271,7 @@ fn at_most_four_copies_are_kept() {
     let at = damage_page_of(&scratch, 100);
     let damaged = fs::read(file(&scratch)).unwrap();
     let values = scratch.open_values();
-    let failed = (0..VALUES).find_map(|nth| values.get(&Digest::of(&value(nth))).err()).unwrap().to_string();
+    let failed = (0..VALUES).find_map(|nth| values.get(&Digest::of(&value(nth))).err()).unwrap().report().to_string();
     assert!(failed.contains("4 damaged files") && failed.contains("remove them"), "{failed}");
     drop(values);
     assert_eq!(fs::read(file(&scratch)).unwrap()[at..at + PAGE], damaged[at..at + PAGE]);
@@ -297,7 +297,7 @@ fn file_of_another_program_is_refused_and_left_alone() {
         let scratch = Scratch::sqlite();
         fs::write(file(&scratch), &content).unwrap();
         let error = SqlValues::open_with(&scratch.values).unwrap_err();
-        assert!(matches!(error, Error::Backend { .. }) && error.to_string().contains(".recover"), "{error}");
+        assert!(matches!(error, Error::Backend { .. }) && error.report().to_string().contains(".recover"), "{error:?}");
         assert_eq!(fs::read(file(&scratch)).unwrap(), content);
         assert_eq!(copies(&scratch), 0);
     }

@@ -48,7 +48,8 @@ fn file_that_is_not_a_database_is_refused_and_left_alone() {
     let text = "not a database, but text that is longer than the header of one ".repeat(10);
     fs::write(&file, &text).unwrap();
     let error = scratch.calls_error();
-    assert!(error.to_string().contains("test.db") && error.to_string().contains("not a SQLite database"), "{error}");
+    let error = error.report().to_string();
+    assert!(error.contains("test.db") && error.contains("not a SQLite database"), "{error}");
     assert_eq!(fs::read_to_string(file).unwrap(), text);
 }
 
@@ -150,5 +151,5 @@ fn role_with_only_select_can_read() {
     calls.url = values.url.clone();
     assert_read_only(&SqlValues::open_with(&values).unwrap(), &SqlCalls::open_with(&calls).unwrap());
     let error = SqlCalls::open_with(&calls.schema(format!("{schema}_none"))).unwrap_err();
-    assert!(error.to_string().contains("may not create them"), "{error}");
+    assert!(error.report().to_string().contains("may not create them"), "{error:?}");
 }

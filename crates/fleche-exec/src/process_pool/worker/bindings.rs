@@ -108,7 +108,7 @@ fn opened<S>(reach: Reach, open: impl FnOnce() -> Result<S>) -> Option<S> {
     }
     open()
         .inspect_err(
-            |error| fleche_core::spi::log::warn!(%error, "cannot open a store in a worker; it is used through the pool's process"),
+            |error| fleche_core::spi::log::warn!(error = %error.report(), "cannot open a store in a worker; it is used through the pool's process"),
         )
         .ok()
 }
