@@ -10,6 +10,7 @@ pub(crate) use fallback::{Fallback, fallback, ignore, new_memory};
 pub(crate) use file::SearchRootOverride;
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
 pub use trust::MAX_CONFIG_LEN;
+pub(crate) use unknown_backend::nearest as nearest_name;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 

@@ -3,12 +3,14 @@
 pub(crate) mod remote;
 
 mod ext;
+mod named;
 mod resources;
 mod task;
 pub(crate) mod work;
 mod wrapped;
 
 pub use ext::{ExecutorExt, Map, SubmittedResult, With};
+pub use named::executor_named;
 pub use resources::Resources;
 pub use task::{SubmitError, Task};
 pub use work::run_nested;

@@ -149,7 +149,7 @@ pub use digest::{Digest, DigestPrefix};
 #[doc(no_inline)]
 pub use encoding::{ordered, unordered};
 pub use error::{Error, Result};
-pub use executor::{Executor, ExecutorExt, Resources, Task, wrap_executor};
+pub use executor::{Executor, ExecutorExt, Resources, Task, executor_named, wrap_executor};
 /// Memoizes a function: stores its results by the content of its arguments.
 ///
 /// The function is called as before. Each call is looked up in the [active](active_cache) cache. If it is there (a hit),

@@ -168,6 +168,11 @@ fn signed(cores: usize) -> i64 {
     i64::from(u32::try_from(cores).unwrap_or(u32::MAX))
 }
 
+/// Returns the number of cores that this process may use, or 1 if it is unknown.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
 #[cfg(test)]
 mod tests {
     use fleche_core::Resources;

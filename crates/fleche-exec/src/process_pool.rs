@@ -35,7 +35,10 @@ use fleche_core::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{budget::Budget, serial::of_this_process};
+use crate::{
+    budget::{Budget, cores},
+    serial::of_this_process,
+};
 use claim_permits::TaskPermit;
 use dispatch::CLOSED;
 use queued_task::{QueuedTask, Requirements};
@@ -113,10 +116,12 @@ struct Handle {
 }
 
 /// The configuration of a [`ProcessPool`]: `{"type":"processes","processes":4}`, with `budget` and `replace_after` if
-/// they were set. Each `open` creates a separate pool, and fails for 0 processes.
+/// they were set. `processes` may be left out, for one per core, which is also the default. Each `open` creates a separate pool,
+/// and fails for 0 processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessPoolConfig {
+    #[serde(default = "cores")]
     processes: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     budget: Option<Budget>,
@@ -131,20 +136,28 @@ impl ProcessPoolConfig {
     }
 
     /// Sets the resources that the pool's tasks share. Default: one core per process.
-    pub fn with_budget(self, budget: Budget) -> Self {
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
         Self { budget: Some(budget), ..self }
     }
 
     /// Replaces each worker after it has run this many tasks, for bodies that leak. Default: workers are kept.
+    #[must_use]
     pub fn replace_after(self, tasks: u64) -> Self {
         Self { replace_after: Some(tasks), ..self }
+    }
+}
+
+impl Default for ProcessPoolConfig {
+    fn default() -> Self {
+        Self::new(cores())
     }
 }
 
 #[typetag::serde(name = "processes")]
 impl ExecutorConfig for ProcessPoolConfig {
     fn open(&self) -> Result<Arc<dyn Executor>> {
-        Ok(Arc::new(ProcessPool::of(self.clone())?))
+        Ok(Arc::new(ProcessPool::from_config(self.clone())?))
     }
 }
 
@@ -154,7 +167,7 @@ impl ProcessPool {
     /// # Errors
     /// Fails with [`Error::Config`](fleche_core::Error::Config) for 0 processes, and if the program has not called [`init`].
     pub fn new(processes: usize) -> Result<Self> {
-        Self::of(ProcessPoolConfig::new(processes))
+        Self::from_config(ProcessPoolConfig::new(processes))
     }
 
     /// Creates a pool as [`new`](Self::new) does, with this budget.
@@ -162,14 +175,14 @@ impl ProcessPool {
     /// # Errors
     /// Fails as [`new`](Self::new) does.
     pub fn with_budget(processes: usize, budget: Budget) -> Result<Self> {
-        Self::of(ProcessPoolConfig::new(processes).with_budget(budget))
+        Self::from_config(ProcessPoolConfig::new(processes).budget(budget))
     }
 
     /// Creates a pool from its configuration.
     ///
     /// # Errors
     /// Fails as [`new`](Self::new) does, and if workers are to be replaced after 0 tasks.
-    pub fn of(config: ProcessPoolConfig) -> Result<Self> {
+    pub fn from_config(config: ProcessPoolConfig) -> Result<Self> {
         if config.processes == 0 {
             return Err(spawn::refused("a pool of 0 processes cannot run tasks; create it with at least 1"));
         }

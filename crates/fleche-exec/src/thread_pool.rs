@@ -20,7 +20,10 @@ use fleche_core::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{budget::Budget, serial::of_this_process};
+use crate::{
+    budget::{Budget, cores},
+    serial::of_this_process,
+};
 use scheduler::Scheduler;
 
 /// A fixed number of threads that run tasks in the order of their submission.
@@ -93,11 +96,12 @@ struct Threads {
     ending: Mutex<()>,
 }
 
-/// The configuration of a [`ThreadPool`]: `{"type":"threads","threads":4}`. Each `open` creates a separate pool, and
-/// fails for 0 threads.
+/// The configuration of a [`ThreadPool`]: `{"type":"threads","threads":4}`, with `budget` if it was set. `threads` may be left
+/// out, for one per core, which is also the default. Each `open` creates a separate pool, and fails for 0 threads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThreadPoolConfig {
+    #[serde(default = "cores")]
     threads: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     budget: Option<Budget>,
@@ -109,16 +113,23 @@ impl ThreadPoolConfig {
         Self { threads, budget: None }
     }
 
-    /// Creates the configuration of a pool of this many threads with this budget.
-    pub fn with_budget(threads: usize, budget: Budget) -> Self {
-        Self { threads, budget: Some(budget) }
+    /// Sets the resources that the pool's tasks share. Default: one core per thread.
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+}
+
+impl Default for ThreadPoolConfig {
+    fn default() -> Self {
+        Self::new(cores())
     }
 }
 
 #[typetag::serde(name = "threads")]
 impl ExecutorConfig for ThreadPoolConfig {
     fn open(&self) -> Result<Arc<dyn Executor>> {
-        Ok(Arc::new(ThreadPool::with_budget(self.threads, self.budget.clone().unwrap_or_default())?))
+        Ok(Arc::new(ThreadPool::from_config(self.clone())?))
     }
 }
 
@@ -128,7 +139,7 @@ impl ThreadPool {
     /// # Errors
     /// Fails with [`Error::Config`] for 0 threads, and if the system cannot start that many.
     pub fn new(threads: usize) -> Result<Self> {
-        Self::start(ThreadPoolConfig::new(threads), threads, Budget::default())
+        Self::from_config(ThreadPoolConfig::new(threads))
     }
 
     /// Starts a pool of this many threads with this budget.
@@ -136,14 +147,19 @@ impl ThreadPool {
     /// # Errors
     /// Fails as [`new`](Self::new) does.
     pub fn with_budget(threads: usize, budget: Budget) -> Result<Self> {
-        Self::start(ThreadPoolConfig::with_budget(threads, budget.clone()), threads, budget)
+        Self::from_config(ThreadPoolConfig::new(threads).budget(budget))
     }
 
-    fn start(config: ThreadPoolConfig, threads: usize, budget: Budget) -> Result<Self> {
+    /// Starts the pool that this configuration describes.
+    ///
+    /// # Errors
+    /// Fails as [`new`](Self::new) does.
+    pub fn from_config(config: ThreadPoolConfig) -> Result<Self> {
+        let threads = config.threads;
         if threads == 0 {
             return Err(refused("a pool of 0 threads cannot run tasks; create it with at least 1, or with `per_core`"));
         }
-        let budget = budget.of_workers(threads);
+        let budget = config.budget.clone().unwrap_or_default().of_workers(threads);
         let scheduler = ProcessLocal::new(Scheduler::new(threads, &budget, worker_thread::start));
         #[cfg(unix)]
         crate::interrupt::register(Arc::downgrade(&scheduler) as _);
@@ -162,7 +178,7 @@ impl ThreadPool {
     /// # Errors
     /// Fails as [`new`](Self::new) does.
     pub fn per_core() -> Result<Self> {
-        Self::new(thread::available_parallelism().map_or(1, Into::into))
+        Self::new(cores())
     }
 
     /// Returns the number of threads that run tasks.

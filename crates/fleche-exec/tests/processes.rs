@@ -19,6 +19,8 @@ mod files;
 mod hooked_store;
 #[path = "processes/load.rs"]
 mod load;
+#[path = "processes/named.rs"]
+mod named;
 #[path = "processes/portable.rs"]
 mod portable;
 #[path = "processes/programs.rs"]

@@ -224,7 +224,12 @@ impl Flush for Inner {
         durable
             .inspect_err(|error| {
                 static FAULTS: Throttle = Throttle::new();
-                log::warn_rarely!(&FAULTS, error.kind(), "recent entries of a redb store may be lost: {}", error.report());
+                log::warn_rarely!(
+                    &FAULTS,
+                    error.kind(),
+                    "recent entries of a redb store may be lost: {}",
+                    error.report()
+                );
             })
             .is_ok()
     }

@@ -7,14 +7,18 @@ use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Instant,
 };
 
 use clap::{Parser, ValueEnum};
-use fleche_core::{Cache, Executor, ExecutorExt, FileContent, JobError, Stats, error::Report, wrap_executor};
+use fleche_core::{
+    Cache, Executor, ExecutorExt, FileContent, JobError, Stats, error::Report, executor::Wrapped, executor_named,
+    wrap_executor,
+};
 #[cfg(target_os = "linux")]
 use fleche_exec::ProcessPool;
-use fleche_exec::{SerialExecutor, ThreadPool};
+use fleche_exec::ThreadPool;
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -38,10 +42,10 @@ pub struct Options {
     /// The directory for the stored results and the picture
     #[arg(long, value_name = "DIR", default_value = "target/digits")]
     dir: PathBuf,
-    /// Where to run calls
-    #[arg(long, value_enum, default_value_t = Workers::Threads)]
-    executor: Workers,
-    /// The number of calls that run at once [default: one per core]
+    /// Where to run calls: `threads`, `processes` (on Linux), `serial`, or an executor that `fleche.toml` names
+    #[arg(long, value_name = "NAME", default_value = "threads")]
+    executor: String,
+    /// The number of calls that `threads` and `processes` run at once [default: one per core]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Remove the results that earlier runs stored in DIR, and nothing else, instead of running
@@ -61,30 +65,15 @@ pub enum Store {
     Memory,
 }
 
-/// The executor of the calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Workers {
-    /// On threads of this process
-    Threads,
-    /// In worker processes of this program
-    #[cfg(target_os = "linux")]
-    Processes,
-    /// One after the other, on the main thread
-    Serial,
-}
-
-impl Workers {
-    /// Starts the executor with this number of workers, by default one per core.
-    fn open(self, workers: Option<usize>) -> fleche_core::Result<Box<dyn Executor>> {
+/// Opens the executor. `workers` applies to the built-in pools.
+fn open_executor(name: &str, workers: Option<usize>) -> fleche_core::Result<Wrapped<Arc<dyn Executor>>> {
+    let executor: Arc<dyn Executor> = match (name, workers) {
+        ("threads", Some(workers)) => Arc::new(ThreadPool::new(workers)?),
         #[cfg(target_os = "linux")]
-        let per_core = || std::thread::available_parallelism().map_or(1, Into::into);
-        Ok(match self {
-            Self::Threads => Box::new(workers.map_or_else(ThreadPool::per_core, ThreadPool::new)?),
-            #[cfg(target_os = "linux")]
-            Self::Processes => Box::new(ProcessPool::new(workers.unwrap_or_else(per_core))?),
-            Self::Serial => Box::new(SerialExecutor),
-        })
-    }
+        ("processes", Some(workers)) => Arc::new(ProcessPool::new(workers)?),
+        _ => return executor_named(name),
+    };
+    Ok(wrap_executor(executor))
 }
 
 /// The error of a failed run.
@@ -138,13 +127,13 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
         return Ok(());
     }
     let started = Instant::now();
-    let executor = options.executor.open(options.workers)?;
+    let executor = open_executor(&options.executor, options.workers)?;
     let data = options.data.clone().unwrap_or_else(|| SHIPPED.into()).into();
     let cache = match options.store {
         Store::File => stored::open(&options.dir)?,
         Store::Memory => Cache::new(MemoryValues::new(), MemoryCalls::new()),
     };
-    let means = cache.scope(|| study(&data, executor))?;
+    let means = cache.scope(|| study(&data, &executor))?;
     let picture = draw(&means, &options.dir)?;
     let seconds = started.elapsed().as_secs_f64();
     let Stats { hits, misses, computed, .. } = cache.stats();
@@ -159,12 +148,11 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
 /// Computes all accuracies and returns their means.
 ///
 /// The calls with `k` = 1 run first: each finds the neighbours of its fold and metric, which are hits for all other `k`.
-fn study(data: &FileContent, executor: Box<dyn Executor>) -> Result<Means, RunError> {
+fn study(data: &FileContent, pool: &impl Executor) -> Result<Means, RunError> {
     // Read the digits once here, so that the workers find them in the cache.
     if !digits::contains(data).unwrap_or(false) {
         digits(data)?;
     }
-    let pool = wrap_executor(executor);
     let calls: Vec<_> = order().map(|(k, fold, metric)| (data.clone(), k, fold, metric)).collect();
     let bar = progress(calls.len());
     let (first, others) = calls.split_at(FOLDS * Metric::ALL.len());

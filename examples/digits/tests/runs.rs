@@ -171,6 +171,16 @@ fn error_in_data_file_is_reported_with_line_and_column() {
 }
 
 #[test]
+fn executor_that_a_file_names_is_used() {
+    let directory = directory();
+    fs::write(directory.path().join("fleche.toml"), "root = true\n[executor.own]\ntype = \"serial\"\n").unwrap();
+    assert!(report(directory.path(), &["--executor", "own"]).contains("calls 691, computed 241, hits 450,"));
+    let unknown = digits(directory.path(), &["--executor", "other"]);
+    let says = String::from_utf8(unknown.stderr).unwrap();
+    assert!(!unknown.status.success() && says.contains("\"own\"") && says.contains("\"threads\""), "{says}");
+}
+
+#[test]
 fn zero_workers_are_refused() {
     let directory = directory();
     let mut program = Command::new(env!("CARGO_BIN_EXE_digits"));

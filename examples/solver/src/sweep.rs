@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser;
-use fleche_core::{Cache, Executor, ExecutorExt, FileContent, JobError, wrap_executor};
+use fleche_core::{Cache, Executor, ExecutorExt, FileContent, JobError, error::Report, wrap_executor};
 use fleche_store_file::{FileCalls, FileValues};
 
 use crate::heat::{Rod, SolverError, temperatures};
@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
     fleche_exec::init();
     match run(&Options::parse(), &mut io::stdout().lock()) {
         Err(error) => {
-            eprintln!("sweep: {error}");
+            eprintln!("sweep: {}", Report::new(&error));
             ExitCode::FAILURE
         }
         Ok(()) => ExitCode::SUCCESS,

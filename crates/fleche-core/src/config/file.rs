@@ -37,6 +37,10 @@ pub const CONFIG_VARIABLE: &str = "FLECHE_CONFIG";
 /// calls = { type = "void" }
 /// store_arguments = true
 /// stale = "rerun"              # or "warn", "serve": results that other code of a function computed
+///
+/// [executor.cluster]           # for `executor_named("cluster")`
+/// type = "processes"
+/// processes = 8
 /// # "#;
 /// # let directory = tempfile::tempdir()?;
 /// # std::fs::write(directory.path().join("fleche.toml"), text)?;
@@ -67,8 +71,18 @@ pub struct ConfigFile {
     pub default: Option<String>,
     /// The caches by name.
     pub caches: BTreeMap<String, CacheConfig>,
+    /// The settings of executors by name. They are read by [`executor_named`](crate::executor_named), because the executor may
+    /// not be linked into a program that uses only the caches.
+    pub(crate) executors: BTreeMap<String, ConfiguredExecutor>,
     /// The files that were read, the one closest to the working directory first.
     pub files: Vec<PathBuf>,
+}
+
+/// The settings of an executor, and the file that they are in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ConfiguredExecutor {
+    pub(crate) file: PathBuf,
+    pub(crate) table: Table,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +93,8 @@ struct ParsedFile {
     default: Option<String>,
     #[serde(default, rename = "cache")]
     caches: BTreeMap<String, CacheConfig>,
+    #[serde(default, rename = "executor")]
+    executors: BTreeMap<String, Table>,
 }
 
 /// Names with a fixed meaning, which a file must not give to a cache of its own.
@@ -130,6 +146,9 @@ impl ConfigFile {
         self.default = self.default.take().or(next.default);
         for (name, cache) in next.caches {
             self.caches.entry(name).or_insert(cache);
+        }
+        for (name, table) in next.executors {
+            self.executors.entry(name).or_insert_with(|| ConfiguredExecutor { file: path.to_owned(), table });
         }
     }
 }

@@ -60,13 +60,20 @@ impl Cache {
             "void" => Ok(Self::void()),
             "memory" => memory(),
             "default" => configured(),
-            _ if is_ignored() => from_files(name, &ConfigFile::default()),
-            _ => from_files(name, &ConfigFile::from_environment()?),
+            _ => from_files(name, &ConfigFile::in_force()?),
         }
     }
 }
 
 impl ConfigFile {
+    /// Returns the configuration for lookups by name, which is empty while a test ignores the configuration.
+    ///
+    /// # Errors
+    /// Fails as [`from_environment`](Self::from_environment) does.
+    pub(crate) fn in_force() -> Result<Self> {
+        if is_ignored() { Ok(Self::default()) } else { Self::from_environment() }
+    }
+
     /// Returns the name of the cache for programs that name none, or `None` if the files define no cache.
     ///
     /// # Errors

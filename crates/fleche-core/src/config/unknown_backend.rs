@@ -67,7 +67,7 @@ fn list(names: &[&str]) -> String {
 }
 
 /// Returns the name that differs from this one by at most two typing errors, or only by an ending, if there is one.
-fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
     let distance = |name: &str| {
         let alike = name.len().min(text.len()) >= 4 && (text.starts_with(name) || name.starts_with(&text));

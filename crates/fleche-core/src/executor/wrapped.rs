@@ -54,6 +54,29 @@ impl<E> Wrapped<E> {
     }
 }
 
+/// A wrapped executor that is not kept open.
+pub(super) struct WeakWrapped {
+    executor: Weak<dyn Executor>,
+    in_flight: Arc<InFlight>,
+}
+
+impl Wrapped<Arc<dyn Executor>> {
+    pub(super) fn downgrade(&self) -> WeakWrapped {
+        WeakWrapped { executor: Arc::downgrade(&self.executor), in_flight: self.in_flight.clone() }
+    }
+}
+
+impl WeakWrapped {
+    pub(super) fn is_open(&self) -> bool {
+        self.executor.strong_count() > 0
+    }
+
+    /// Returns the executor, or `None` if it is closed.
+    pub(super) fn upgrade(&self) -> Option<Wrapped<Arc<dyn Executor>>> {
+        Some(Wrapped { executor: self.executor.upgrade()?, in_flight: self.in_flight.clone() })
+    }
+}
+
 impl<E: Executor> Executor for Wrapped<E> {
     fn submit_task(&self, mut task: Task) -> Result<(), SubmitError> {
         task.bind(Binding::current);

@@ -271,7 +271,7 @@ fn invalid_variable_is_refused() {
 
 #[test]
 fn workers_are_replaced_after_the_configured_number_of_tasks() {
-    let pool = ProcessPool::of(ProcessPoolConfig::new(1).replace_after(3)).unwrap();
+    let pool = ProcessPool::from_config(ProcessPoolConfig::new(1).replace_after(3)).unwrap();
     let workers: Vec<_> = (0..7).map(|_| result(pool.submit(whoami, ())).unwrap()).collect();
     assert_eq!(workers.iter().collect::<BTreeSet<_>>().len(), 3);
     assert!(workers[0] == workers[2] && workers[2] != workers[3] && workers[3] == workers[5]);
@@ -280,7 +280,7 @@ fn workers_are_replaced_after_the_configured_number_of_tasks() {
 
 #[test]
 fn all_tasks_run_while_workers_are_replaced() {
-    let pool = ProcessPool::of(ProcessPoolConfig::new(2).replace_after(7)).unwrap();
+    let pool = ProcessPool::from_config(ProcessPoolConfig::new(2).replace_after(7)).unwrap();
     let jobs: Vec<_> = (0..200).map(|x: i64| pool.submit(|x: i64| 2 * x, (x,))).collect();
     for (x, job) in (0..).zip(jobs) {
         assert_eq!(result(job), Ok(2 * x));
@@ -326,7 +326,7 @@ fn variables_with_which_no_process_starts_fail_only_their_own_tasks() {
 
 #[test]
 fn pool_that_replaces_workers_after_zero_tasks_is_refused() {
-    let error = ProcessPool::of(ProcessPoolConfig::new(1).replace_after(0)).unwrap_err();
+    let error = ProcessPool::from_config(ProcessPoolConfig::new(1).replace_after(0)).unwrap_err();
     assert!(error.to_string().contains("0 tasks"), "{error}");
 }
 
@@ -354,7 +354,7 @@ fn queued_tasks_can_be_cancelled_while_the_pool_stays_open() {
 #[test]
 fn configuration_contains_all_options() {
     let budget = Budget { cores: Some(3), ..Budget::default() };
-    let config = ProcessPoolConfig::new(2).with_budget(budget).replace_after(9);
+    let config = ProcessPoolConfig::new(2).budget(budget).replace_after(9);
     let text = serde_json::to_string::<dyn ExecutorConfig>(&config).unwrap();
     assert_eq!(text, r#"{"type":"processes","processes":2,"budget":{"cores":3},"replace_after":9}"#);
     let read: Box<dyn ExecutorConfig> = serde_json::from_str(&text).unwrap();

@@ -388,7 +388,7 @@ mod tests {
             let read = Statement::new("SELECT unknown FROM fleche_values");
             opened(&path, false)?.read(&read, |_| Ok(()))
         };
-        let error = repair_state.watch(wrong).unwrap_err().report().to_string();
+        let error = repair_state.watch(wrong).unwrap_err().to_string();
         assert!(error.contains("no such column") && !error.contains("damaged"), "{error}");
         assert!(!beside(&path, ".damaged-1").exists());
     }

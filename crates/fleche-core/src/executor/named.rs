@@ -1,0 +1,124 @@
+//! `executor_named`: executors by name, from `fleche.toml` or with the default settings of a linked type.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, LazyLock, Mutex},
+};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{
+    Executor, ExecutorConfig, Wrapped, executors,
+    wrapped::{WeakWrapped, wrap_executor},
+};
+use crate::{
+    config::{ConfigFile, nearest_name},
+    error::{Error, Result},
+    runtime::{fork::ensure_not_forked, lock::LockResultExt},
+};
+
+/// The executors that this process has open, by name and configuration. They are held weakly: a pool is closed when its last
+/// user drops it.
+static OPEN: LazyLock<Mutex<HashMap<String, WeakWrapped>>> = LazyLock::new(Mutex::default);
+
+/// Opens the executor with this name, [wrapped](super::wrap_executor). While it is open, the same name returns the same executor.
+///
+/// The name is one that a [configuration file](ConfigFile) defines, so that a program can be moved from the threads of a laptop
+/// to another executor without a change to its code:
+///
+/// ```toml
+/// [executor.cluster]
+/// type = "processes"
+/// processes = 8
+/// ```
+///
+/// Otherwise, it is the `type` of an executor that is linked into the program, which is opened with its default settings:
+/// `fleche-exec` has `serial`, `threads` and, on Linux, `processes`, with a thread or process per core. Files are searched for
+/// from the working directory, as [`Cache::named`](crate::Cache::named) does; this also holds in a worker process, where the
+/// executor is one of that process.
+///
+/// ```
+/// use fleche_core::{ExecutorExt, executor_named};
+/// # use fleche_exec as _;
+///
+/// let pool = executor_named("threads")?;
+/// let job = pool.submit(|x: i64| 2 * x, (21,));
+/// assert_eq!(job.result(), Ok(42));
+/// # Ok::<(), fleche_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Fails with [`Error::Config`] for an unknown name, with the known names; for settings that cannot be used, with the file and
+/// the table in it; and if a configuration file cannot be read or parsed. Also fails with the errors of opening the executor, and
+/// with [`Error::Forked`] in a [forked child](crate::spi::fork).
+pub fn executor_named(name: &str) -> Result<Wrapped<Arc<dyn Executor>>> {
+    // Before the lock, which another thread of the parent may have held at the fork.
+    ensure_not_forked(|| format!("the executor `{name}`"))?;
+    let settings = Settings::find(name, &ConfigFile::in_force()?)?;
+    let identity = format!("{name}\n{}", settings.table);
+    let mut open = OPEN.lock().ignore_poison();
+    if let Some(executor) = open.get(&identity).and_then(WeakWrapped::upgrade) {
+        return Ok(executor);
+    }
+    let executor = wrap_executor(settings.open()?);
+    open.retain(|_, executor| executor.is_open());
+    open.insert(identity, executor.downgrade());
+    Ok(executor)
+}
+
+/// The settings of an executor, and where they come from.
+struct Settings {
+    table: Table,
+    /// The file and the table in it, or the name of a type.
+    place: String,
+}
+
+impl Settings {
+    fn find(name: &str, files: &ConfigFile) -> Result<Self> {
+        if let Some(configured) = files.executors.get(name) {
+            let place = format!("{}, `[executor.{name}]`", configured.file.display());
+            return Ok(Self { table: configured.table.clone(), place });
+        }
+        let types: BTreeSet<_> = executors().into_iter().map(|executor| executor.name).collect();
+        if types.contains(name) {
+            let table = Table::from_iter([("type".to_owned(), Value::String(name.to_owned()))]);
+            return Ok(Self { table, place: format!("executor `{name}`") });
+        }
+        let known: BTreeSet<_> = types.iter().copied().chain(files.executors.keys().map(String::as_str)).collect();
+        let why = format!("there is no executor `{name}`; there are {known:?}{}", unlinked(types.is_empty()));
+        Err(Error::Config { place: "executor configuration".to_owned(), why })
+    }
+
+    fn open(self) -> Result<Arc<dyn Executor>> {
+        let Self { table, place } = self;
+        let kind = table.get("type").and_then(Value::as_str).map(str::to_owned);
+        let config = Box::<dyn ExecutorConfig>::deserialize(table).map_err(|error| {
+            let why = explain(error.message(), kind.as_deref());
+            Error::Config { place: place.clone(), why }
+        })?;
+        config.open().map_err(|error| match error {
+            Error::Config { .. } => Error::Config { place, why: error.report().to_string() },
+            error => error,
+        })
+    }
+}
+
+/// Returns serde's message, with an explanation if it is about an unknown or missing type of executor.
+fn explain(message: &str, kind: Option<&str>) -> String {
+    let types: Vec<_> = executors().into_iter().map(|executor| executor.name).collect();
+    let no_executor = match kind {
+        None => "`type` is missing".to_owned(),
+        Some(kind) if message.starts_with(&format!("unknown variant `{kind}`")) => {
+            let near = nearest_name(kind, types.iter().copied());
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            format!("no executor of type `{kind}` is known{near}")
+        }
+        Some(_) => return message.to_owned(),
+    };
+    format!("{no_executor}. The types that are linked into this program are {types:?}{}", unlinked(types.is_empty()))
+}
+
+fn unlinked(is_empty: bool) -> &'static str {
+    if is_empty { "; add `use fleche_exec as _;` to the program" } else { "" }
+}

@@ -1,0 +1,75 @@
+//! Executors that a configuration file names, opened in a worker process.
+
+use std::{fs, path::Path, sync::Arc};
+
+use fleche_core::{ExecutorExt, Resources, executor::Executor, executor_named};
+use fleche_exec::ThreadPoolConfig;
+use tempfile::TempDir;
+
+use super::common::{pool, result};
+
+/// Opens the executor twice and submits to it. Returns its configuration, the result, and whether it is one executor.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
+fn use_named(name: String) -> Result<(String, i64, bool), String> {
+    let open = || executor_named(&name).map_err(|error| error.report().to_string());
+    let (first, second) = (open()?, open()?);
+    let config = serde_json::to_string(&first.config()).unwrap();
+    let doubled = first.submit(|x: i64| 2 * x, (21,)).result().map_err(|error| error.to_string())?;
+    Ok((config, doubled, Arc::ptr_eq(first.inner(), second.inner())))
+}
+
+fn with_file(text: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("fleche.toml"), format!("root = true\n{text}")).unwrap();
+    directory
+}
+
+/// Runs [`use_named`] in a worker process whose working directory is this one.
+fn use_in_worker(directory: &Path, name: &str) -> Result<(String, i64, bool), String> {
+    let pool = pool(1);
+    let there = pool.with(Resources::new().working_dir(directory));
+    result(there.submit(use_named, (name.to_owned(),))).unwrap()
+}
+
+#[test]
+fn same_name_opens_the_configured_executor_once() {
+    let directory = with_file("[executor.small]\ntype = \"threads\"\nthreads = 2\n");
+    let used = use_in_worker(directory.path(), "small");
+    assert_eq!(used, Ok((r#"{"type":"threads","threads":2}"#.to_owned(), 42, true)));
+}
+
+#[test]
+fn linked_type_is_a_name_unless_a_file_defines_it() {
+    let directory = with_file("");
+    let used = use_in_worker(directory.path(), "threads");
+    let per_core = serde_json::to_string::<dyn fleche_core::executor::ExecutorConfig>(&ThreadPoolConfig::default());
+    assert_eq!(used, Ok((per_core.unwrap(), 42, true)));
+    let directory = with_file("[executor.threads]\ntype = \"serial\"\n");
+    let used = use_in_worker(directory.path(), "threads");
+    assert_eq!(used, Ok((r#"{"type":"serial"}"#.to_owned(), 42, true)));
+}
+
+#[test]
+fn unknown_name_lists_known_names() {
+    let directory = with_file("[executor.cluster]\ntype = \"serial\"\n");
+    let error = use_in_worker(directory.path(), "clustr").unwrap_err();
+    for part in ["`clustr`", "\"cluster\"", "\"processes\"", "\"serial\"", "\"threads\""] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn unusable_settings_are_reported_with_file_and_table() {
+    for (settings, why) in [
+        ("type = \"proceses\"", "did you mean `processes`?"),
+        ("threads = 2", "`type` is missing"),
+        ("type = \"threads\"\nthreds = 2", "`threds`"),
+        ("type = \"threads\"\nthreads = \"two\"", "\"two\""),
+        ("type = \"threads\"\nthreads = 0", "a pool of 0 threads"),
+    ] {
+        let directory = with_file(&format!("[executor.cluster]\n{settings}\n"));
+        let error = use_in_worker(directory.path(), "cluster").unwrap_err();
+        let place = format!("{}, `[executor.cluster]`: ", directory.path().join("fleche.toml").display());
+        assert!(error.starts_with(&place) && error.contains(why), "{error}");
+    }
+}
