@@ -22,6 +22,7 @@ pub use transfer::TransferReport;
 use std::{
     any::Any,
     fmt,
+    str::FromStr,
     sync::{Arc, Weak},
 };
 
@@ -114,6 +115,32 @@ pub enum StalePolicy {
     Warn,
     /// The result is served.
     Serve,
+}
+
+impl StalePolicy {
+    const ALL: [Self; 3] = [Self::Rerun, Self::Warn, Self::Serve];
+}
+
+/// Writes the policy as in a configuration: `rerun`, `warn` or `serve`.
+impl fmt::Display for StalePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Rerun => "rerun",
+            Self::Warn => "warn",
+            Self::Serve => "serve",
+        })
+    }
+}
+
+impl FromStr for StalePolicy {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|policy| policy.to_string() == text).ok_or_else(|| Error::Config {
+            place: "stale policy".to_owned(),
+            why: format!("`{text}` is not a policy: use `rerun`, `warn` or `serve`"),
+        })
+    }
 }
 
 impl Settings {

@@ -197,7 +197,7 @@ fn drop_of_an_evicted_result_may_call_memoized_functions() {
         Calls(x, vec![0; size])
     }
     let _alone = alone();
-    let cache = memory().to_builder().hot_tier(HotTier::of(40_000)).build();
+    let cache = memory().to_builder().hot_tier(HotTier::new(40_000)).build();
     let _active = cache.enter();
     for x in 0..200 {
         // Many small results, and then one that evicts them.
@@ -247,7 +247,7 @@ fn functions_and_caches_can_disable_the_hot_tier() {
     cold(1, "a");
     assert_eq!(RUNS.take(), 2);
     let values: Arc<dyn ValueStore> = cache.values().clone();
-    let off = Cache::builder().values(values).calls(cache.calls().clone()).hot_tier(HotTier::of(0)).build();
+    let off = Cache::builder().values(values).calls(cache.calls().clone()).hot_tier(HotTier::new(0)).build();
     forget_in_stores(&off, cold::key(1, "a"));
     off.scope(|| cold(1, "a"));
     assert_eq!(RUNS.take(), 1);
@@ -277,7 +277,7 @@ fn large_results_are_evicted_and_long_arguments_distinguished() {
     roomy.scope(|| forget_in_stores(&roomy, long::key(arguments[0].clone(), 1)));
     ask(&roomy);
     assert_eq!(RUNS.take(), 0, "long arguments must be found by their digest");
-    let narrow = memory().to_builder().hot_tier(HotTier::of(20_000)).build();
+    let narrow = memory().to_builder().hot_tier(HotTier::new(20_000)).build();
     ask(&narrow);
     narrow.scope(|| forget_in_stores(&narrow, long::key(arguments[0].clone(), 1)));
     ask(&narrow);
@@ -356,7 +356,7 @@ fn total_size_of_hot_results_is_bounded() {
         vec![u8::try_from(x % 251).unwrap(); 8_000]
     }
     let _alone = alone();
-    let cache = memory().to_builder().hot_tier(HotTier::of(100_000)).build();
+    let cache = memory().to_builder().hot_tier(HotTier::new(100_000)).build();
     let _active = cache.enter();
     (0..100).for_each(|x| drop(page(x)));
     assert_eq!(RUNS.take(), 100);
@@ -389,9 +389,9 @@ fn hot_tier_is_read_from_configuration() {
     for (text, expected) in [
         ("", HotTier::DEFAULT),
         ("hot = 0", HotTier::OFF),
-        ("hot = \"16 MiB\"", HotTier::of(16 << 20)),
+        ("hot = \"16 MiB\"", HotTier::new(16 << 20)),
         ("hot = { size = \"64 MiB\", max_age = \"10s\" }", HotTier::DEFAULT.max_age(Duration::from_secs(10))),
-        ("hot = { size = 1000, max_age = \"5min\" }", HotTier::of(1000).max_age(Duration::from_mins(5))),
+        ("hot = { size = 1000, max_age = \"5min\" }", HotTier::new(1000).max_age(Duration::from_mins(5))),
     ] {
         let config = with(text).unwrap();
         assert_eq!(config.hot, expected, "{text}");

@@ -13,6 +13,7 @@ pub(crate) use thread_local::{get as get_thread_local, get_unless_due as get_thr
 use std::{
     any::Any,
     fmt,
+    str::FromStr,
     sync::{
         OnceLock,
         atomic::{
@@ -28,6 +29,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as QuickCache
 use serde::{Deserialize, Serialize};
 
 use super::stats::Counters;
+use crate::error::Error;
 use key::{CachedResult, OwnedEncodedKey, Value, is_current};
 
 /// The settings of a hot tier, which keeps decoded results in memory in front of the stores of a cache.
@@ -52,7 +54,7 @@ impl HotTier {
     ///
     /// In addition, each thread keeps up to 1024 small results (up to 2 KiB each with their arguments), of at most `bytes` in
     /// total, until other results displace them or the thread ends.
-    pub const fn of(bytes: u64) -> Self {
+    pub const fn new(bytes: u64) -> Self {
         Self { size: bytes, max_age: None }
     }
 
@@ -71,6 +73,22 @@ impl HotTier {
 impl Default for HotTier {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+/// Creates a hot tier of this many bytes, as [`HotTier::new`] does.
+impl From<u64> for HotTier {
+    fn from(bytes: u64) -> Self {
+        Self::new(bytes)
+    }
+}
+
+/// Reads a size as in a configuration: `64 MiB`, or a number of bytes. There is no maximum age.
+impl FromStr for HotTier {
+    type Err = Error;
+
+    fn from_str(size: &str) -> Result<Self, Error> {
+        parse_size(size).map(Self::new).map_err(|why| Error::Config { place: "hot tier".to_owned(), why })
     }
 }
 
@@ -103,9 +121,7 @@ impl TryFrom<HotTierText> for HotTier {
         };
         let size = match size {
             SizeText::Bytes(bytes) => bytes,
-            SizeText::Text(text) => {
-                text.parse::<bytesize::ByteSize>().map_err(|error| size_error(&text, &error))?.as_u64()
-            }
+            SizeText::Text(text) => parse_size(&text)?,
         };
         let max_age = max_age.map(|text| humantime::parse_duration(&text).map_err(|error| age_error(&text, &error)));
         Ok(Self { size, max_age: max_age.transpose()? })
@@ -122,8 +138,11 @@ impl From<HotTier> for HotTierText {
     }
 }
 
-fn size_error(text: &str, error: &str) -> String {
-    format!("`{text}` is not a size ({error}): use `\"64 MiB\"`, a number of bytes, or 0 for none")
+fn parse_size(text: &str) -> Result<u64, String> {
+    let size = text.parse::<bytesize::ByteSize>().map_err(|error| {
+        format!("`{text}` is not a size ({error}): use `\"64 MiB\"`, a number of bytes, or 0 for none")
+    })?;
+    Ok(size.as_u64())
 }
 
 fn age_error(text: &str, error: &humantime::DurationError) -> String {

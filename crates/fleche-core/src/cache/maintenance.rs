@@ -1,6 +1,6 @@
 //! Maintenance of whole stores: collecting values that no record refers to, and reading all entries to find damaged ones.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use super::{Cache, THE_CACHE};
 use crate::{
@@ -45,6 +45,13 @@ pub struct GcReport {
     pub removed: u64,
     /// The number of records that are damaged. The values that they referred to are unknown.
     pub damaged: u64,
+}
+
+impl fmt::Display for GcReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { records, kept, removed, damaged } = self;
+        write!(f, "{removed} values removed, {kept} kept; {records} records read, {damaged} damaged")
+    }
 }
 
 impl Gc {
@@ -209,6 +216,18 @@ pub struct VerifyReport {
     pub without_result: u64,
     /// The error messages of damaged entries, which were quarantined.
     pub damaged: Vec<String>,
+}
+
+/// Writes the counts; the messages of damaged entries are left out.
+impl fmt::Display for VerifyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { records, values, without_result, damaged } = self;
+        let damaged = damaged.len();
+        write!(
+            f,
+            "{records} records and {values} values are intact, {damaged} damaged, {without_result} without a result"
+        )
+    }
 }
 
 impl VerifyReport {

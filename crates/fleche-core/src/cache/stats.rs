@@ -74,6 +74,30 @@ impl Stats {
     }
 }
 
+/// Writes the counts on one line, those that are 0 left out except for hits and misses: `8 hits, 2 misses, 2 computed`.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} hits, {} misses", self.hits, self.misses)?;
+        let Self { computed, waits, takeovers, cycles_broken, stale, faults, outages, .. } = self;
+        let others = [
+            (computed, "computed"),
+            (waits, "waits"),
+            (takeovers, "takeovers"),
+            (cycles_broken, "cycles broken"),
+            (stale, "stale"),
+            (faults, "faults"),
+            (outages, "outages"),
+        ];
+        for (count, what) in others.into_iter().filter(|(count, _)| **count > 0) {
+            write!(f, ", {count} {what}")?;
+        }
+        for (reason, count) in &self.skipped {
+            write!(f, ", {count} not recorded: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
 /// The reason why a call ran without being recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -1,6 +1,6 @@
 //! Copying records and values from one cache to another.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::{Cache, maintenance::references};
 use crate::{
@@ -28,6 +28,15 @@ pub struct TransferReport {
     pub without_result: u64,
     /// The error messages of damaged entries, which were not copied.
     pub damaged: Vec<String>,
+}
+
+/// Writes the counts; the messages of damaged entries are left out.
+impl fmt::Display for TransferReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { records, values, skipped, without_result, damaged } = self;
+        write!(f, "{records} records and {values} values copied, {skipped} records already there, ")?;
+        write!(f, "{} damaged, {without_result} without a result", damaged.len())
+    }
 }
 
 impl Cache {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use fleche_core::{
-    Cache, CallStore, ValueStore,
-    cache::{HotTier, StalePolicy},
+    Cache, CallStore, Query, ValueStore,
+    cache::{Gc, HotTier, StalePolicy},
     fleche,
 };
 use fleche_store_memory::{MemoryCalls, MemoryValues};
@@ -53,4 +53,31 @@ fn void_cache_with_stores_records() {
     let cache = Cache::void().to_builder().values(MemoryValues::new()).calls(MemoryCalls::new()).build();
     assert_eq!(cache.scope(|| double(2)), 4);
     assert!(cache.scope(|| double::contains(2)).unwrap());
+}
+
+#[test]
+fn settings_are_read_from_text() {
+    assert_eq!("16 MiB".parse::<HotTier>().unwrap(), HotTier::from(16 << 20));
+    assert_eq!("0".parse::<HotTier>().unwrap(), HotTier::OFF);
+    let error = "16 elephants".parse::<HotTier>().unwrap_err().to_string();
+    assert!(error.starts_with("hot tier: `16 elephants`"), "{error}");
+    for policy in [StalePolicy::Rerun, StalePolicy::Warn, StalePolicy::Serve] {
+        assert_eq!(policy.to_string().parse::<StalePolicy>().unwrap(), policy);
+        assert_eq!(serde_json::to_string(&policy).unwrap(), format!("\"{policy}\""));
+    }
+    assert!("never".parse::<StalePolicy>().unwrap_err().to_string().contains("`serve`"));
+}
+
+#[test]
+fn counts_are_printed_on_one_line() {
+    let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
+    assert_eq!(cache.stats().to_string(), "0 hits, 0 misses");
+    cache.scope(|| (double(1), double(1), double(2)));
+    assert_eq!(cache.stats().to_string(), "1 hits, 2 misses, 2 computed");
+    let collected = cache.gc(&Gc::new()).unwrap().to_string();
+    assert_eq!(collected, "0 values removed, 0 kept; 2 records read, 0 damaged");
+    let verified = cache.verify(|_| ()).unwrap().to_string();
+    assert_eq!(verified, "2 records and 0 values are intact, 0 damaged, 0 without a result");
+    let copied = cache.transfer(&Cache::new(MemoryValues::new(), MemoryCalls::new()), &Query::new(), |_| ());
+    assert!(copied.unwrap().to_string().starts_with("2 records and 0 values copied, 0 records already there"));
 }

@@ -202,7 +202,7 @@ fn hot_results_whose_drop_panics_can_be_evicted() {
     }
     let run = || {
         panics_from_now_on(Part::Drop);
-        let cache = memory().to_builder().hot_tier(HotTier::of(10_000)).build();
+        let cache = memory().to_builder().hot_tier(HotTier::new(10_000)).build();
         cache.scope(|| (0..2_000).map(|x| defused(given_way(x % 1_500))).sum::<u64>())
     };
     let ended = thread::spawn(run).join();

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    mem,
+    fmt, mem,
     time::{Duration, Instant},
 };
 
@@ -244,6 +244,13 @@ pub struct ProcessPoolStats {
     pub workers: u64,
     /// The number of workers that died without a request to end.
     pub lost: u64,
+}
+
+impl fmt::Display for ProcessPoolStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { received, started, workers, lost } = self;
+        write!(f, "{received} tasks received, {started} started; {workers} workers started, {lost} lost")
+    }
 }
 
 pub(super) const CLOSED: &str = "the process pool was shut down; submit tasks before that, or create another pool";
