@@ -70,7 +70,7 @@
 //! | the attribute, its options and its companion | [`fleche`] |
 //! | opening a cache, counting, querying, evicting | [`Cache`], [`Cache::builder`] |
 //! | which cache a call uses | [`Cache::enter`], [`set_default_cache`], [`config::ConfigFile`], [`active_cache`] |
-//! | running calls in parallel | [`wrap_executor`], [`ExecutorExt`], [`Bound`], [`Job`], [`job::as_completed`], [`job::join_all`] |
+//! | running calls in parallel | [`wrap_executor`], [`executor_named`], [`ExecutorExt`], [`Bound`], [`Job`], [`job::as_completed`], [`job::join_all`] |
 //! | functions and calls as text, for other processes | [`Bound`], [`BoundCall`], [`Bound::restore`] |
 //! | thread pools of other libraries | [`Cache::install`] |
 //! | `async fn`, and futures that carry their cache | [`fleche`](macro@fleche#jobs-and-async-fn), [`FutureExt::in_cache`] |

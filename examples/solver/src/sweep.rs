@@ -8,7 +8,8 @@ use std::{
 };
 
 use clap::Parser;
-use fleche_core::{Cache, Executor, ExecutorExt, FileContent, JobError, error::Report, wrap_executor};
+use fleche_core::{Cache, ExecutorExt, FileContent, JobError, error::Report, executor_named};
+use fleche_exec as _; // Links the executors.
 use fleche_store_file::{FileCalls, FileValues};
 
 use crate::heat::{Rod, SolverError, temperatures};
@@ -35,9 +36,9 @@ pub struct Options {
     /// The directory for the stored results
     #[arg(long, value_name = "DIR", default_value = "target/solver")]
     dir: PathBuf,
-    /// The number of solvers that run at once [default: one per core]
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    /// Where to run the solvers: `processes` (on Linux), `threads`, `serial`, or an executor that `fleche.toml` names
+    #[arg(long, value_name = "NAME", default_value = if cfg!(target_os = "linux") { "processes" } else { "threads" })]
+    executor: String,
 }
 
 /// The error of a failed run.
@@ -83,7 +84,7 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
     let open = |store| options.dir.join(store);
     let cache = Cache::new(FileValues::open(open("values"))?, FileCalls::open(open("calls"))?);
     let _active = cache.enter();
-    let pool = wrap_executor(pool(options.workers)?);
+    let pool = executor_named(&options.executor)?;
     let rod = |conductivity, source| Rod { conductivity, source, nodes: options.nodes };
     let rods = options.conductivity.iter().flat_map(|&k| options.source.iter().map(move |&source| rod(k, source)));
     // All calls are submitted before the first result is awaited. Hits are answered without the pool.
@@ -96,16 +97,4 @@ pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
     let stats = cache.stats();
     writeln!(report, "computed {}, hits {}", stats.computed, stats.hits)?;
     Ok(())
-}
-
-/// Starts a pool with this number of workers, by default one per core.
-fn pool(workers: Option<usize>) -> fleche_core::Result<Box<dyn Executor>> {
-    #[cfg(target_os = "linux")]
-    {
-        let per_core = || std::thread::available_parallelism().map_or(1, Into::into);
-        Ok(Box::new(fleche_exec::ProcessPool::new(workers.unwrap_or_else(per_core))?))
-    }
-    // Process pools need Linux.
-    #[cfg(not(target_os = "linux"))]
-    Ok(Box::new(workers.map_or_else(fleche_exec::ThreadPool::per_core, fleche_exec::ThreadPool::new)?))
 }

@@ -8,6 +8,16 @@ use std::{
     process::{Command, Output},
 };
 
+use tempfile::TempDir;
+
+/// Creates a directory whose `fleche.toml` names the executor `two`.
+fn directory() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let executor = "root = true\n[executor.two]\ntype = \"processes\"\nprocesses = 2\n";
+    fs::write(directory.path().join("fleche.toml"), executor).unwrap();
+    directory
+}
+
 fn sweep(directory: &Path, options: &[&str]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_sweep"));
     program.current_dir(directory).args(["--dir", "results"]).args(options).output().unwrap()
@@ -30,7 +40,7 @@ fn script(path: &Path, text: &str) {
 
 #[test]
 fn temperatures_are_those_of_the_exact_solution() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     let report = report(directory.path(), &["--nodes", "21"]);
     let rows: Vec<Vec<f64>> = report
         .lines()
@@ -46,21 +56,22 @@ fn temperatures_are_those_of_the_exact_solution() {
 
 #[test]
 fn second_run_starts_no_solver_and_leaves_no_files() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = ["--nodes", "21", "--workers", "2"];
+    let directory = directory();
+    let options = ["--nodes", "21", "--executor", "two"];
     let first = report(directory.path(), &options);
     let second = report(directory.path(), &options);
     assert!(first.ends_with("computed 16, hits 0\n"), "{first}");
     assert!(second.ends_with("computed 0, hits 16\n"), "{second}");
     let table = |report: &str| report.lines().take(17).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(table(&first), table(&second));
-    let left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["results"]);
+    let mut left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["fleche.toml", "results"]);
 }
 
 #[test]
 fn other_build_of_the_solver_computes_again() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     let options = ["--solver", "./solver.sh", "--conductivity", "1", "--source", "1,2"];
     script(&directory.path().join("solver.sh"), "echo 1.0 > heat.out\n");
     assert!(report(directory.path(), &options).ends_with("computed 2, hits 0\n"));
@@ -71,7 +82,7 @@ fn other_build_of_the_solver_computes_again() {
 
 #[test]
 fn failure_of_the_solver_is_reported_and_not_recorded() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     let options = ["--solver", "./solver.sh", "--conductivity", "1", "--source", "1"];
     script(&directory.path().join("solver.sh"), "echo no convergence >&2\nexit 3\n");
     for _ in 0..2 {
@@ -86,7 +97,7 @@ fn failure_of_the_solver_is_reported_and_not_recorded() {
 /// shared a directory.
 #[test]
 fn solvers_that_run_at_once_do_not_see_each_others_files() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     let shared = directory.path().display();
     assert!(Command::new("mkfifo").arg(directory.path().join("pipe")).status().unwrap().success());
     script(
@@ -97,7 +108,7 @@ fn solvers_that_run_at_once_do_not_see_each_others_files() {
              mv heat.tmp heat.out\n"
         ),
     );
-    let options = ["--solver", "./solver.sh", "--conductivity", "1", "--source", "10,20", "--workers", "2"];
+    let options = ["--solver", "./solver.sh", "--conductivity", "1", "--source", "10,20", "--executor", "two"];
     let report = report(directory.path(), &options);
     let highest: Vec<_> = report.lines().skip(1).take(2).map(|row| row.split_whitespace().nth(2).unwrap()).collect();
     assert_eq!(highest, ["10.000", "20.000"]);
