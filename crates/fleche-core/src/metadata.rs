@@ -239,7 +239,7 @@ impl Collecting {
             match contain(|| (kind.name(), collecting(|| finish(collector.into_inner())))) {
                 Ok((kind, Ok(report))) => metadata.insert(kind, report),
                 Ok((kind, Err(error))) => {
-                    crate::runtime::log::warn!(kind, error = %error.report(), "metadata could not be collected")
+                    crate::runtime::log::warn!(kind, error = %error.report(), "metadata could not be collected");
                 }
                 Err(panic) => crate::runtime::log::warn!("metadata could not be collected: the kind {panic}"),
             }
