@@ -1,6 +1,6 @@
 //! Statements that both databases understand, and their dialects.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// A statement with its parameters, numbered from `$1`. The text comes only from this crate; all user data are
 /// parameters.
@@ -10,11 +10,22 @@ pub(crate) struct Statement<'a> {
     pub(crate) parameters: Vec<Parameter<'a>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Parameter<'a> {
     Bytes(Cow<'a, [u8]>),
     NoBytes,
     Integer(i64),
+}
+
+/// Shows no content, since a database driver may log parameters.
+impl fmt::Debug for Parameter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::NoBytes => f.write_str("NULL"),
+            Self::Integer(integer) => write!(f, "{integer}"),
+        }
+    }
 }
 
 impl<'a> Statement<'a> {
@@ -120,5 +131,16 @@ impl Dialect {
             Self::Sqlite => "",
             Self::Postgres => "FOR UPDATE",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_text_of_parameters_shows_no_content() {
+        let statement = Statement::new("").bytes(&b"s3cret"[..]).maybe_bytes(None).integer(-7);
+        assert_eq!(format!("{:?}", statement.parameters), "[6 bytes, NULL, -7]");
     }
 }

@@ -25,6 +25,7 @@ const SHOWN: [&str; 11] = [
     "sslkey",
     "sslmode",
     "sslrootcert",
+    // Of earlier versions; ignored.
     "statement-cache-capacity",
     "user",
 ];
@@ -34,7 +35,7 @@ const NOT_SHOWN: [&str; 2] = ["options", "password"];
 /// The address of a database: `sqlite:path/to/file.db`, or `postgres://user@host/database`.
 ///
 /// The text after `sqlite:` is the literal path. A PostgreSQL URL may have parameters, such as
-/// `?sslmode=require`. `$NAME` means the URL in the environment variable of this name, wherever it is opened; the name
+/// `?sslmode=require`; `statement-cache-capacity` is accepted and ignored. `$NAME` means the URL in the environment variable of this name, wherever it is opened; the name
 /// must begin with `FLECHE_`, or be `PGPASSWORD`.
 ///
 /// A password in the URL opens the database in this process. It is never shown: `Debug`, errors and serialized

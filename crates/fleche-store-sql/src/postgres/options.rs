@@ -23,6 +23,8 @@ pub(crate) struct ServerOptions {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServerIdentity {
     host: String,
+    /// The address that is connected to instead of that of the host.
+    hostaddr: Option<IpAddr>,
     port: u16,
     user: String,
     database: String,
@@ -43,14 +45,14 @@ impl ServerOptions {
         };
         let part_of_url = |text: &str| Some(decoded(text)).filter(|text| !text.is_empty());
 
-        let port = match url.port() {
-            Some(port) => port,
-            None => match or_variable(parameter("port"), "PGPORT") {
-                Some(port) => port.parse().map_err(|_| "the port is not a number".to_owned())?,
-                None => PORT,
-            },
+        let port = parameter("port").or_else(|| Some(url.port()?.to_string()));
+        let port = match or_variable(port, "PGPORT") {
+            Some(port) => port.parse().map_err(|_| "the port is not a number".to_owned())?,
+            None => PORT,
         };
-        let host = parameter("host").or_else(|| url.host_str().and_then(part_of_url));
+        // In URLs, an IPv6 address is in brackets.
+        let host_of_url = || url.host_str().map(|host| host.trim_matches(['[', ']'])).and_then(part_of_url);
+        let host = parameter("host").or_else(host_of_url);
         let host = or_variable(host, "PGHOST").unwrap_or_else(|| default_host(port));
         let user = or_variable(parameter("user").or_else(|| part_of_url(url.username())), "PGUSER");
         let user = user.or_else(|| whoami::username().ok()).ok_or("it has no user, and the system names none")?;
@@ -58,7 +60,9 @@ impl ServerOptions {
         let database = or_variable(database, "PGDATABASE").unwrap_or_else(|| user.clone());
         let password = or_variable(parameter("password").or_else(|| url.password().map(decoded)), "PGPASSWORD");
         let password = password.or_else(|| password_of_file(&[&host, &port.to_string(), &database, &user]));
-        let options = or_variable(parameter("options"), "PGOPTIONS");
+        let options = parameters.iter().filter(|(name, _)| name == "options").map(|(_, value)| value.clone());
+        // All settings of a repeated parameter apply.
+        let options = or_variable(options.reduce(|options, more| format!("{options} {more}")), "PGOPTIONS");
         // The last setting of a variable counts.
         let search = schema.map(|schema| format!("-c search_path={schema}"));
         let options = [options, search].into_iter().flatten().reduce(|options, search| format!("{options} {search}"));
@@ -66,9 +70,10 @@ impl ServerOptions {
         let mut config = Config::new();
         config.host(&host).port(port).user(&user).dbname(&database);
         config.application_name(or_variable(parameter("application_name"), "PGAPPNAME").as_deref().unwrap_or("fleche"));
-        if let Some(address) = or_variable(parameter("hostaddr"), "PGHOSTADDR") {
-            let address = address.parse::<IpAddr>();
-            config.hostaddr(address.map_err(|_| "`hostaddr` is not an address".to_owned())?);
+        let hostaddr = or_variable(parameter("hostaddr"), "PGHOSTADDR").map(|address| address.parse::<IpAddr>());
+        let hostaddr = hostaddr.transpose().map_err(|_| "`hostaddr` is not an address".to_owned())?;
+        if let Some(address) = hostaddr {
+            config.hostaddr(address);
         }
         if let Some(password) = password {
             config.password(password);
@@ -95,7 +100,7 @@ impl ServerOptions {
             client: file("sslcert", "PGSSLCERT").zip(file("sslkey", "PGSSLKEY")),
         };
         let tls = connector(verifies, &files)?;
-        Ok((Self { config, tls }, ServerIdentity { host, port, user, database, options }))
+        Ok((Self { config, tls }, ServerIdentity { host, hostaddr, port, user, database, options }))
     }
 }
 
@@ -154,6 +159,8 @@ fn password_in(line: &str, wanted: &[&str; 4]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::config::Host;
+
     use super::*;
 
     fn options(url: &str, schema: Option<&str>) -> Result<(ServerOptions, ServerIdentity), String> {
@@ -175,15 +182,38 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_address_has_no_brackets() {
+        let (options, identity) = options("postgres://me@[::1]:7/db", None).unwrap();
+        assert_eq!(options.config.get_hosts(), [Host::Tcp("::1".to_owned())]);
+        assert_eq!((&*identity.host, identity.port), ("::1", 7));
+    }
+
+    #[test]
+    fn servers_at_other_addresses_are_other_servers() {
+        let of = |url: &str| options(url, None).unwrap().1;
+        let first = of("postgres://me@host/db?hostaddr=127.0.0.1");
+        assert_ne!(first, of("postgres://me@host/db?hostaddr=127.0.0.2"));
+        assert_ne!(first, of("postgres://me@host/db"));
+        assert_eq!(first, of("postgres://me@host:5432/db?hostaddr=127.0.0.1"));
+    }
+
+    #[test]
     fn parameters_take_precedence_over_the_parts_of_the_url() {
         let (options, identity) =
-            options("postgres://me@host/db?host=/run/sock&user=you&dbname=other&options=-c%20a%3Db", Some("s"))
-                .unwrap();
+            options("postgres://me@host:7/db?host=/run/sock&port=8&user=you&dbname=other", None).unwrap();
         assert_eq!((&*identity.host, &*identity.user, &*identity.database), ("/run/sock", "you", "other"));
-        assert_eq!(options.config.get_options(), Some("-c a=b -c search_path=s"));
+        assert_eq!((identity.port, options.config.get_ports()), (8, &[8][..]));
         let of = |url: &str| self::options(url, None).unwrap().1;
         assert_eq!(of("postgres://me@host/db?sslmode=disable"), of("postgresql://me@host:5432/db"));
         assert_ne!(of("postgres://me@host/db"), of("postgres://you@host/db"));
+    }
+
+    #[test]
+    fn all_options_are_sent_and_the_schema_last() {
+        let of = |url: &str| options(url, Some("s")).unwrap().0.config.get_options().map(str::to_owned);
+        assert_eq!(of("postgres://me@host/db?options=-c%20a%3Db").as_deref(), Some("-c a=b -c search_path=s"));
+        let repeated = of("postgres://me@host/db?options=-c%20a%3Db&options=-c%20d%3De");
+        assert_eq!(repeated.as_deref(), Some("-c a=b -c d=e -c search_path=s"));
     }
 
     #[test]
