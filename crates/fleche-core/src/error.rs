@@ -156,8 +156,8 @@ impl fmt::Debug for Error {
     }
 }
 
-/// An error of any type, printed with its causes on one line: the message, then the message of each cause, separated by colons.
-/// A cause whose text the line already has is left out.
+/// An error of any type, printed with its causes: the message, then the message of each cause, separated by colons. A cause
+/// whose text is already there is left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a>(&'a (dyn std::error::Error + 'static));
 

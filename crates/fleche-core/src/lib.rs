@@ -33,22 +33,21 @@
 //! # Installation
 //!
 //! A program depends on this crate and on a store; on `fleche-exec` to run calls in parallel; and on `fleche-store-memory`
-//! for caches in tests:
+//! for caches in tests. Clone the repository of fleche beside your project, and depend on its crates by path:
 //!
 //! ```toml
 //! [dependencies]
-//! fleche-core = "0.1"
-//! fleche-store-file = "0.1"
-//! fleche-exec = "0.1"
+//! fleche-core = { path = "../fleche/crates/fleche-core" }
+//! fleche-store-file = { path = "../fleche/crates/fleche-store-file" }
+//! fleche-exec = { path = "../fleche/crates/fleche-exec" }
 //! serde = { version = "1", features = ["derive"] } # For types of your own in arguments and results.
 //!
 //! [dev-dependencies]
-//! fleche-store-memory = "0.1"
+//! fleche-store-memory = { path = "../fleche/crates/fleche-store-memory" }
 //! ```
 //!
-//! The crates are not on crates.io yet. Until they are, clone the repository beside your project, and write a path in place
-//! of each version: `fleche-core = { path = "../fleche/crates/fleche-core" }`. Rust 1.95 or later and a C compiler are
-//! needed.
+//! The crates are not on crates.io yet; versions replace the paths once they are published. Rust 1.95 or later and a C compiler
+//! are needed.
 //!
 //! # Which store
 //!

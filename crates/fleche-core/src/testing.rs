@@ -55,6 +55,7 @@ pub fn scratch() -> Cache {
 ///
 /// Calls on threads that have entered no cache run without one, unless a default is [set](crate::set_default_cache).
 /// [`Cache::from_environment`] returns the cache that stores nothing. [`Cache::named`] knows only the built-in names.
+/// [`executor_named`](crate::executor_named) knows only the linked types.
 ///
 /// Tests of one binary run on threads of one process, so the guard of one test affects the others. This is harmless to a
 /// test that also creates a guard, or that enters its own cache. Create one in each test, for example in a function that

@@ -18,8 +18,8 @@ use crate::{
 /// A value that caches its digest: the parameter type for large values that many calls share.
 ///
 /// The first lookup with the value encodes and hashes it; later lookups take as long as those with a small argument. The
-/// key is the one that `T` itself gives, so a parameter can change from `&T` to `&Hashed<T>` and back, and nothing is
-/// recomputed.
+/// key is the one that `T` itself gives. A parameter that changes from `&T` to `&Hashed<T>` counts as
+/// [edited code](macro@crate::fleche#edited-code).
 ///
 /// ```
 /// use fleche_core::{Hashed, fleche};

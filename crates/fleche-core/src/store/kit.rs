@@ -1,7 +1,7 @@
 //! The kit for authors of stores: what every store needs beside its engine.
 //!
 //! A backend has a store of values and a store of records. If its engine keeps bytes under keys, it implements
-//! [`KeyValueEngine`]: read an entry, change one entry atomically, list keys. [`KeyValueStore`] makes both stores of it, as the
+//! [`KeyValueEngine`]: read an entry, change one entry atomically, list keys. [`KeyValueStore`] builds both stores from it, as the
 //! conformance suite demands. Any other backend implements [`ValueStore`](super::ValueStore) and
 //! [`CallStore`](super::CallStore) itself, with these parts:
 //!

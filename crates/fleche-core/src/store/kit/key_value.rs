@@ -24,7 +24,7 @@ use crate::{
 const PAGE: usize = 256;
 
 /// An open engine that keeps bytes under keys: values with the times when they were put, and records. [`KeyValueStore`]
-/// makes both stores of it.
+/// builds both stores from it.
 ///
 /// ```
 /// use std::{collections::BTreeMap, ops::Bound, sync::{Arc, Mutex}};
