@@ -45,7 +45,7 @@ pub struct Options {
     /// Where to run calls: `threads`, `processes` (on Linux), `serial`, or an executor that `fleche.toml` names
     #[arg(long, value_name = "NAME", default_value = "threads")]
     executor: String,
-    /// The number of calls that `threads` and `processes` run at once [default: one per core]
+    /// The number of calls that `threads` and `processes` run at once; other executors refuse it [default: one per core]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Remove the results that earlier runs stored in DIR, and nothing else, instead of running
@@ -65,13 +65,14 @@ pub enum Store {
     Memory,
 }
 
-/// Opens the executor. `workers` applies to the built-in pools.
-fn open_executor(name: &str, workers: Option<usize>) -> fleche_core::Result<Wrapped<Arc<dyn Executor>>> {
+/// Opens the executor. `workers` applies to the built-in pools only.
+fn open_executor(name: &str, workers: Option<usize>) -> Result<Wrapped<Arc<dyn Executor>>, RunError> {
     let executor: Arc<dyn Executor> = match (name, workers) {
         ("threads", Some(workers)) => Arc::new(ThreadPool::new(workers)?),
         #[cfg(target_os = "linux")]
         ("processes", Some(workers)) => Arc::new(ProcessPool::new(workers)?),
-        _ => return executor_named(name),
+        (_, Some(_)) => return Err(RunError::Workers(name.to_owned())),
+        (_, None) => return Ok(executor_named(name)?),
     };
     Ok(wrap_executor(executor))
 }
@@ -82,6 +83,9 @@ pub enum RunError {
     /// The input cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The executor has no `--workers`.
+    #[error("--workers applies to the executors `threads` and `processes` (on Linux), not to `{0}`")]
+    Workers(String),
     /// The stores or the pool cannot be opened, or the stores cannot be cleared.
     #[error(transparent)]
     Fleche(#[from] fleche_core::Error),

@@ -17,9 +17,13 @@ fn directory() -> TempDir {
     directory
 }
 
+/// Runs the program with two workers, or with the executor that the options name.
 fn digits(directory: &Path, options: &[&str]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_digits"));
-    program.current_dir(directory).args(["--data", "some.csv", "--dir", "out", "--workers", "2"]).args(options);
+    program.current_dir(directory).args(["--data", "some.csv", "--dir", "out"]).args(options);
+    if !options.contains(&"--executor") {
+        program.args(["--workers", "2"]);
+    }
     program.output().unwrap()
 }
 
@@ -66,12 +70,16 @@ fn all_executors_print_the_same_table_and_share_results() {
     let executors =
         if cfg!(target_os = "linux") { &["threads", "processes", "serial"][..] } else { &["threads", "serial"] };
     let runs: Vec<_> = executors.iter().map(|executor| (directory(), ["--executor", executor])).collect();
+    let two_processes = &["--executor", "processes", "--workers", "2"];
     let (own, _) = &runs[0];
     let expected = report(own.path(), &[]);
     for (directory, options) in &runs {
         assert_eq!(table(&report(directory.path(), options)), table(&expected), "{options:?}");
         let again = report(own.path(), options);
         assert!(again.contains("calls 225, computed 0, hits 225,"), "{options:?}: {again}");
+    }
+    if cfg!(target_os = "linux") {
+        assert_eq!(table(&report(directory().path(), two_processes)), table(&expected));
     }
     let in_memory = report(own.path(), &["--executor", executors[1], "--store", "memory"]);
     assert_eq!(table(&in_memory), table(&expected));
@@ -178,6 +186,14 @@ fn executor_that_a_file_names_is_used() {
     let unknown = digits(directory.path(), &["--executor", "other"]);
     let says = String::from_utf8(unknown.stderr).unwrap();
     assert!(!unknown.status.success() && says.contains("\"own\"") && says.contains("\"threads\""), "{says}");
+}
+
+#[test]
+fn workers_of_an_executor_that_has_none_are_refused() {
+    let directory = directory();
+    let output = digits(directory.path(), &["--executor", "serial", "--workers", "2"]);
+    let says = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && says.contains("--workers") && says.contains("`serial`"), "{says}");
 }
 
 #[test]

@@ -44,6 +44,12 @@ pub struct Options {
 /// The error of a failed run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The solver has no file.
+    #[error(
+        "cannot find the solver {}: build it with `cargo build --package fleche-example-solver`, or name one with --solver",
+        .0.display()
+    )]
+    NoSolver(PathBuf),
     /// The stores or the pool cannot be opened.
     #[error(transparent)]
     Fleche(#[from] fleche_core::Error),
@@ -75,12 +81,15 @@ pub fn main() -> ExitCode {
 /// Runs the sweep and writes the report.
 ///
 /// # Errors
-/// Fails if a store or the pool cannot be opened, if the solver fails, or if the report cannot be written.
+/// Fails if the solver is missing or fails, if a store or the pool cannot be opened, or if the report cannot be written.
 pub fn run(options: &Options, report: &mut impl Write) -> Result<(), RunError> {
     let solver = match &options.solver {
         Some(path) => FileContent::new(path),
         None => FileContent::new(env::current_exe()?.with_file_name(format!("heat{}", env::consts::EXE_SUFFIX))),
     };
+    if !solver.path().exists() {
+        return Err(RunError::NoSolver(solver.path().to_owned()));
+    }
     let open = |store| options.dir.join(store);
     let cache = Cache::new(FileValues::open(open("values"))?, FileCalls::open(open("calls"))?);
     let _active = cache.enter();

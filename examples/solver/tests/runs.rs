@@ -81,6 +81,15 @@ fn other_build_of_the_solver_computes_again() {
 }
 
 #[test]
+fn missing_solver_is_an_error_before_anything_is_printed() {
+    let directory = directory();
+    let output = sweep(directory.path(), &["--solver", "./none.sh"]);
+    assert!(!output.status.success() && output.stdout.is_empty());
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("none.sh: build it with `cargo build"), "{errors}");
+}
+
+#[test]
 fn failure_of_the_solver_is_reported_and_not_recorded() {
     let directory = directory();
     let options = ["--solver", "./solver.sh", "--conductivity", "1", "--source", "1"];

@@ -74,16 +74,18 @@ impl Stats {
     }
 }
 
-/// Writes the counts on one line, those that are 0 left out except for hits and misses: `8 hits, 2 misses, 2 computed`.
+/// Writes the counts on one line: `8 hits, 2 misses, 2 computed`. Counts of 0 are left out, except for hits and misses, and the
+/// wait time is left out.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} hits, {} misses", self.hits, self.misses)?;
-        let Self { computed, waits, takeovers, cycles_broken, stale, faults, outages, .. } = self;
+        let Self { computed, waits, takeovers, cycles_broken, invalidations, stale, faults, outages, .. } = self;
         let others = [
             (computed, "computed"),
             (waits, "waits"),
             (takeovers, "takeovers"),
             (cycles_broken, "cycles broken"),
+            (invalidations, "invalidations"),
             (stale, "stale"),
             (faults, "faults"),
             (outages, "outages"),

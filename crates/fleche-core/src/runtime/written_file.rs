@@ -143,6 +143,9 @@ fn check_kind(file: &Metadata) -> io::Result<()> {
     if file.is_symlink() {
         return Err(refused("it is a symbolic link, and its target would be written to; remove it"));
     }
+    if file.is_dir() {
+        return Err(refused("it is a directory; name a file"));
+    }
     if !file.is_file() {
         return Err(refused("it is not a regular file; remove it"));
     }
@@ -309,6 +312,8 @@ mod tests {
         fs::write(&victim, "precious").unwrap();
         symlink(&victim, &link).unwrap();
         symlink(directory.path().join("nothing"), &dangling).unwrap();
+        let error = check_named(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("name a file"), "{error}");
         for path in [link.as_path(), dangling.as_path(), directory.path(), Path::new("/dev/null")] {
             for shared in [false, true] {
                 assert_eq!(

@@ -74,6 +74,9 @@ fn counts_are_printed_on_one_line() {
     assert_eq!(cache.stats().to_string(), "0 hits, 0 misses");
     cache.scope(|| (double(1), double(1), double(2)));
     assert_eq!(cache.stats().to_string(), "1 hits, 2 misses, 2 computed");
+    assert!(cache.scope(|| double::evict(2)).unwrap());
+    assert_eq!(cache.stats().to_string(), "1 hits, 2 misses, 2 computed, 1 invalidations");
+    cache.scope(|| double(2));
     let collected = cache.gc(&Gc::new()).unwrap().to_string();
     assert_eq!(collected, "0 values removed, 0 kept; 2 records read, 0 damaged");
     let verified = cache.verify(|_| ()).unwrap().to_string();
