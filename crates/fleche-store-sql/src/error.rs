@@ -103,7 +103,7 @@ impl DbError {
     }
 
     /// Returns whether the operation may succeed if it is tried again soon.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(error) => {

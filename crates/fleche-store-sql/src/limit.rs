@@ -91,8 +91,13 @@ impl Limit {
                 state = changed.wait_timeout(state, left.min(MAX_WAIT)).ignore_poison().0;
             }
         };
-        let soon = wait(self.until.min(Instant::now() + WAIT_NOTICE_DELAY));
-        soon.or_else(|| blocking_hooks::blocking(|| wait(self.until))).ok_or_else(|| self.exceeded(why))
+        let mut waited = wait(self.until.min(Instant::now() + WAIT_NOTICE_DELAY));
+        while waited.is_none() && Instant::now() < self.until {
+            // When the wait ends, the executor may run code that needs the state. So it is released, and looked at again.
+            blocking_hooks::blocking(|| drop(wait(self.until)));
+            waited = wait(Instant::now());
+        }
+        waited.ok_or_else(|| self.exceeded(why))
     }
 }
 
@@ -112,7 +117,7 @@ impl Attempts {
     /// # Errors
     /// Fails with this error if another attempt cannot help, and with [`io::ErrorKind::TimedOut`] if no time is left.
     pub(crate) fn pause(&mut self, error: DbError) -> Result<Duration, DbError> {
-        if !error.is_passing() {
+        if !error.is_transient() {
             return Err(error);
         }
         let wait = self.wait;
@@ -121,5 +126,57 @@ impl Attempts {
         }
         self.wait = (wait * 2).min(MAX_POLL);
         Ok(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fleche_core::job::blocking_hooks::{Awaited, AwaitedJob, Pool, within};
+
+    use super::*;
+
+    /// A pool that ends each wait when it begins, and takes the first one's result away before its thread resumes.
+    #[derive(Default)]
+    struct Rival {
+        is_ready: Mutex<bool>,
+        /// Whether the state was released at each end of a wait.
+        released: Mutex<Vec<bool>>,
+    }
+
+    impl Pool for Rival {
+        fn run_or_prioritize(&self, _: AwaitedJob<'_>, _: bool) {}
+
+        fn pause(&self, _: Option<Arc<dyn Awaited>>) {
+            *self.is_ready.lock().unwrap() = true;
+        }
+
+        fn resume(&self) {
+            let is_ready = self.is_ready.try_lock();
+            let mut released = self.released.lock().unwrap();
+            released.push(is_ready.is_ok());
+            if let Ok(mut is_ready) = is_ready {
+                *is_ready = released.len() > 1;
+            }
+        }
+    }
+
+    #[test]
+    fn state_is_released_while_the_pool_resumes_and_looked_at_again() {
+        let pool = Arc::new(Rival::default());
+        within(pool.clone(), || {
+            let limit = Limit::new(Duration::from_mins(1), 0);
+            let waited = limit.wait_until(&pool.is_ready, &Condvar::new(), |is_ready| *is_ready, "it is not ready");
+            assert!(*waited.unwrap());
+        });
+        assert_eq!(*pool.released.lock().unwrap(), [true, true]);
+    }
+
+    #[test]
+    fn wait_ends_at_the_limit() {
+        let state = Mutex::new(());
+        let error = Limit::new(Duration::ZERO, 0).wait_until(&state, &Condvar::new(), |()| false, "why");
+        assert!(error.unwrap_err().to_string().ends_with("0ns: why"));
     }
 }

@@ -155,7 +155,7 @@ fn page(query: &Query, place: &Place) -> Result<Statement<'static>> {
     Ok(statement)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests {
     use fleche_core::call::Timestamp;
 

@@ -77,7 +77,7 @@ impl<'a> Statement<'a> {
     }
 
     /// Returns the statement that explains its query plan, for tests.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "sqlite"))]
     pub(crate) fn explained(mut self) -> Self {
         self.sql = format!("EXPLAIN QUERY PLAN {}", self.sql).into();
         self

@@ -1,6 +1,5 @@
-//! `Group`: the writers of this process to one SQLite file. One thread writes at a time. What other threads want to write
-//! until it has committed is queued, and the next writer commits it together with its own statements: a commit costs more than a few
-//! statements.
+//! `Group`: the writers of this process to one SQLite file. While a thread writes, the batches of other threads are queued. The
+//! next writer commits them together with its own.
 
 use std::{
     collections::VecDeque,
@@ -29,6 +28,8 @@ struct Writers {
     connection: Option<Connection>,
     is_writing: bool,
     queue: VecDeque<Queued>,
+    #[cfg(test)]
+    commits: usize,
 }
 
 /// A thread that waits, and its statements, if another thread may run them.
@@ -133,8 +134,9 @@ impl Group {
                 // Another thread is running the statements, and cannot be stopped.
                 blocking_hooks::blocking(|| {
                     let state = waiter.state.lock().ignore_poison();
-                    waiter.changed.wait_while(state, |progress| !is_over(progress)).ignore_poison()
-                })
+                    drop(waiter.changed.wait_while(state, |progress| !is_over(progress)).ignore_poison());
+                });
+                waiter.state.lock().ignore_poison()
             }
         };
         let ended = std::mem::take(&mut *progress);
@@ -172,7 +174,7 @@ impl Turn<'_> {
     ) -> Result<T, DbError> {
         let connection = self.connection.take().map_or_else(connect, Ok)?;
         let done = operation(&mut self, &connection);
-        let is_usable = done.as_ref().err().is_none_or(DbError::is_passing) && connection.is_autocommit();
+        let is_usable = done.as_ref().err().is_none_or(DbError::is_transient) && connection.is_autocommit();
         self.connection = Some(connection).filter(|_| is_usable);
         done
     }
@@ -213,17 +215,26 @@ impl Turn<'_> {
         if self.taken.is_empty() {
             let numbers = run_all(connection, statements)?;
             run(connection, "COMMIT")?;
+            #[cfg(test)]
+            self.count_commit();
             return Ok(Ok(numbers));
         }
         let own = run_separately(connection, statements)?;
-        let of_others = self.taken.iter().map(|queued| queued.statements.as_deref().unwrap_or_default());
-        let of_others = of_others.map(|statements| run_separately(connection, statements));
-        let of_others = of_others.collect::<Result<Vec<_>, _>>()?;
+        let others = self.taken.iter().map(|queued| queued.statements.as_deref().unwrap_or_default());
+        let other_results = others.map(|statements| run_separately(connection, statements));
+        let other_results = other_results.collect::<Result<Vec<_>, _>>()?;
         run(connection, "COMMIT")?;
-        for (queued, result) in self.taken.drain(..).zip(of_others) {
+        #[cfg(test)]
+        self.count_commit();
+        for (queued, result) in self.taken.drain(..).zip(other_results) {
             queued.waiter.tell(Progress::Done(result));
         }
         Ok(own)
+    }
+
+    #[cfg(test)]
+    fn count_commit(&self) {
+        self.group.0.lock().ignore_poison().commits += 1;
     }
 }
 
@@ -289,64 +300,140 @@ fn run_separately(connection: &Connection, statements: &[Statement<'_>]) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, thread, time::Duration};
+    use std::{
+        panic::panic_any,
+        thread::{self, Scope, ScopedJoinHandle},
+        time::Duration,
+    };
+
+    use tempfile::TempDir;
 
     use super::*;
+
+    type Numbers = Result<Vec<i64>, DbError>;
+
+    /// The writers to a scratch file, whose table refuses the second copy of a number. Negative numbers fail the commit.
+    struct Scratch {
+        directory: TempDir,
+        group: Group,
+    }
+
+    impl Scratch {
+        fn new() -> Self {
+            let scratch = Self { directory: tempfile::tempdir().unwrap(), group: Group::default() };
+            let tables = "PRAGMA journal_mode = WAL; CREATE TABLE nowhere (n INTEGER PRIMARY KEY); CREATE TABLE t (n INTEGER UNIQUE, \
+                          negative INTEGER REFERENCES nowhere DEFERRABLE INITIALLY DEFERRED)";
+            scratch.connect().unwrap().execute_batch(tables).unwrap();
+            scratch
+        }
+
+        fn connect(&self) -> Result<Connection, DbError> {
+            let connection = Connection::open(self.directory.path().join("db"))?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            Ok(connection)
+        }
+
+        /// Takes the turn to write, while no thread has it.
+        fn turn(&self) -> Turn<'_> {
+            let Ok(Awaited::Turn(turn)) = self.group.wait(None, limit()) else { panic!("there is no turn") };
+            turn
+        }
+
+        /// Writes the numbers on another thread, and returns once it is queued as the `nth`.
+        fn queue<'scope>(
+            &'scope self,
+            scope: &'scope Scope<'scope, '_>,
+            nth: usize,
+            numbers: &[i64],
+        ) -> ScopedJoinHandle<'scope, Numbers> {
+            let statements = numbers.iter().copied().map(insert).collect::<Vec<_>>();
+            let thread = scope.spawn(move || self.group.write(&statements, limit(), || self.connect()));
+            while self.group.0.lock().unwrap().queue.len() < nth {
+                thread::yield_now();
+            }
+            thread
+        }
+
+        fn stored(&self) -> Vec<i64> {
+            run_all(&self.connect().unwrap(), &[Statement::new("SELECT n FROM t ORDER BY n")]).unwrap()
+        }
+
+        /// Returns the number of commits of the group, which must be idle.
+        fn commits(&self) -> usize {
+            let writers = self.group.0.lock().unwrap();
+            assert!(!writers.is_writing && writers.queue.is_empty());
+            writers.commits
+        }
+    }
+
+    fn insert(number: i64) -> Statement<'static> {
+        Statement::new("INSERT INTO t VALUES ($1, iif($1 < 0, $1, NULL)) RETURNING n").integer(number)
+    }
 
     fn limit() -> Limit {
         Limit::new(Duration::from_mins(1), 0)
     }
 
-    fn connect(path: &std::path::Path) -> Result<Connection, DbError> {
-        Ok(Connection::open(path)?)
+    #[test]
+    fn queued_batches_share_one_commit_and_fail_separately() {
+        let scratch = Scratch::new();
+        thread::scope(|scope| {
+            let turn = scratch.turn();
+            // The last two insert the same number.
+            let batches = [[100, 0], [101, 1], [102, 2], [103, 2]];
+            let threads = [1, 2, 3, 4].map(|nth| scratch.queue(scope, nth, &batches[nth - 1]));
+            drop(turn);
+            let results = threads.map(|thread| thread.join().unwrap());
+            assert!(matches!(&results, [Ok(a), Ok(b), Ok(c), Err(_)] if (a[0], b[0], c[0]) == (0, 1, 2)));
+        });
+        assert_eq!(scratch.commits(), 1);
+        // Neither row of the batch that failed is there.
+        assert_eq!(scratch.stored(), [0, 1, 2, 100, 101, 102]);
     }
 
-    /// Waits until this many threads are queued.
-    fn await_queued(group: &Group, threads: usize) {
-        while group.0.lock().unwrap().queue.len() < threads {
-            thread::yield_now();
+    #[test]
+    fn batch_that_fails_the_shared_commit_gets_the_error_alone() {
+        for failing in 0..3 {
+            let scratch = Scratch::new();
+            let mut numbers = [1, 2, 3];
+            numbers[failing] *= -1;
+            thread::scope(|scope| {
+                let turn = scratch.turn();
+                let threads = [1, 2, 3].map(|nth| scratch.queue(scope, nth, &[numbers[nth - 1]]));
+                drop(turn);
+                for (thread, number) in threads.into_iter().zip(numbers) {
+                    let result = thread.join().unwrap();
+                    assert_eq!(result.ok(), (number > 0).then(|| vec![number]));
+                }
+            });
+            assert_eq!(scratch.commits(), 2);
+            assert_eq!(scratch.stored(), numbers.into_iter().filter(|number| *number > 0).collect::<Vec<_>>());
         }
     }
 
     #[test]
-    fn queued_batches_share_one_commit_and_fail_separately() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("db");
-        connect(&path).unwrap().execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER UNIQUE)").unwrap();
-        let group = Group::default();
-        let insert = |number| Statement::new("INSERT INTO t VALUES ($1) RETURNING n").integer(number);
-        let (began, is_writing) = mpsc::channel();
-        let (go, waits) = mpsc::channel::<()>();
+    fn batches_that_a_panicking_writer_took_are_committed_by_their_own_threads() {
+        let scratch = Scratch::new();
         thread::scope(|scope| {
-            let (group, path) = (&group, &path);
-            let first = scope.spawn(move || {
-                group.with(
-                    limit(),
-                    || connect(path),
-                    |_| {
-                        began.send(()).unwrap();
-                        waits.recv().unwrap();
-                        Ok(())
+            let turn = scratch.turn();
+            let threads = [1, 2].map(|nth| scratch.queue(scope, nth, &[nth.try_into().unwrap()]));
+            let scratch = &scratch;
+            let writer = scope.spawn(move || {
+                turn.with::<()>(
+                    || scratch.connect(),
+                    |turn, connection| {
+                        run(connection, "BEGIN IMMEDIATE")?;
+                        run_all(connection, &[insert(7)])?;
+                        turn.take_queued();
+                        panic_any(turn.taken.len())
                     },
                 )
             });
-            is_writing.recv().unwrap();
-            let mut others = Vec::new();
-            for number in 0..4 {
-                // The last two insert the same number.
-                let statements = [insert(100 + number), insert(number.min(2))];
-                others.push(scope.spawn(move || group.write(&statements, limit(), || connect(path))));
-                await_queued(group, others.len());
-            }
-            go.send(()).unwrap();
-            first.join().unwrap().unwrap();
-            let results: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
-            assert!(matches!(&results[..], [Ok(a), Ok(b), Ok(c), Err(_)] if (a[0], b[0], c[0]) == (0, 1, 2)));
+            assert_eq!(*writer.join().unwrap_err().downcast::<usize>().unwrap(), 2);
+            assert_eq!(threads.map(|thread| thread.join().unwrap().unwrap()), [[1], [2]]);
         });
-        let rows = connect(&path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap();
-        // Neither row of the batch that failed is there.
-        assert_eq!(rows, 6);
-        assert!(!group.0.lock().unwrap().is_writing);
+        assert_eq!(scratch.commits(), 2);
+        assert_eq!(scratch.stored(), [1, 2]);
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Pool {
     ) -> Result<T, DbError> {
         let limit = Limit::new(self.timeout.get(), bytes_sent);
         let mut error = match attempt(limit) {
-            Err(error) if error.is_passing() => error,
+            Err(error) if error.is_transient() => error,
             done => return done,
         };
         let mut attempts = Attempts::new(limit);
@@ -168,7 +168,7 @@ impl Reader<'_> {
     fn with<T>(mut self, operation: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
         let connection = self.connection.take().map_or_else(|| self.pool.settings.connect(), Ok)?;
         let done = operation(&connection);
-        let is_usable = done.as_ref().err().is_none_or(DbError::is_passing);
+        let is_usable = done.as_ref().err().is_none_or(DbError::is_transient);
         self.connection = Some(connection).filter(|_| is_usable);
         done
     }
