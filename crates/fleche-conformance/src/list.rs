@@ -220,11 +220,11 @@ list! { $
     layers {
         /// A read-only layer serves the entries of its store, refuses changes, and does not use the store's claims.
         read_only: layers::read_only, Store;
-        /// A pool serves the entries of all its stores, each once, and refuses changes.
-        pool: layers::pool, Store;
+        /// A union serves the entries of all its stores, each once, and refuses changes.
+        union: layers::union, Store;
         /// A stack writes to its first store, reads through to the others, and copies entries it reads to the first.
         stack: layers::stack, Store;
-        /// A stack, a pool and their queries return the first store's record if two stores have records under one key.
+        /// A stack, a union and their queries return the first store's record if two stores have records under one key.
         first_store_takes_precedence: layers::first_store_takes_precedence, Store;
         /// Concurrent reads of an entry through a stack copy it to the first store once.
         copied_once: layers::copied_once, Store;

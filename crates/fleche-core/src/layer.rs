@@ -3,7 +3,7 @@
 //! | layer | `type` | description |
 //! |---|---|---|
 //! | [`Stack`] | `stack` | reads its stores in order, writes to the first, and copies entries of later stores to earlier ones |
-//! | [`Pool`] | `pool` | reads its stores in order, and is read-only |
+//! | [`Union`] | `union` | reads its stores in order, and is read-only |
 //! | [`ReadOnly`] | `read-only` | one store, read-only |
 //! | `Compressed` (feature `zstd`) | `compressed` | one value store, whose entries it compresses |
 //! | [`Void`] | `void` | stores nothing |
@@ -35,26 +35,26 @@
 //! # Ok::<(), toml::de::Error>(())
 //! ```
 //!
-//! In code, a layer is built from open stores: [`Stack::new`], [`Pool::new`], [`ReadOnly::new`]. Stores of different
+//! In code, a layer is built from open stores: [`Stack::new`], [`Union::new`], [`ReadOnly::new`]. Stores of different
 //! types are boxed as `Box<dyn ValueStore>` or `Arc<dyn ValueStore>`, and call stores as `Box<dyn CallStore>` or
 //! `Arc<dyn CallStore>`.
 //!
-//! A layer has the smallest [reach](crate::store::Reach) of its stores. A pool and a read-only store refuse writes with
+//! A layer has the smallest [reach](crate::store::Reach) of its stores. A union and a read-only store refuse writes with
 //! [`Error::Refused`]. Function calls still return their results, and are counted as
 //! [`SkipReason::StoreRefused`](crate::SkipReason::StoreRefused).
 
 #[cfg(feature = "zstd")]
 mod compressed;
-mod pool;
 mod read_only;
 mod stack;
+mod union;
 mod void;
 
 #[cfg(feature = "zstd")]
 pub use compressed::{Compressed, CompressedConfig};
-pub use pool::{Pool, PoolConfig};
 pub use read_only::{ReadOnly, ReadOnlyConfig};
 pub use stack::{OfCalls, OfValues, Stack, StackConfig, Stackable};
+pub use union::{Union, UnionConfig};
 pub use void::Void;
 
 use crate::{

@@ -9,7 +9,7 @@ use fleche_core::{
     Cache, CallStore, Digest, DigestPrefix, Error, Query, Result, SkipReason, ValueStore,
     claim::Claim,
     fleche,
-    layer::{Pool, PoolConfig, ReadOnly, ReadOnlyConfig, Stack, StackConfig},
+    layer::{ReadOnly, ReadOnlyConfig, Stack, StackConfig, Union, UnionConfig},
     store::{CallStoreConfig, ValueStoreConfig, kit},
 };
 
@@ -73,15 +73,15 @@ pub(crate) fn read_only(fixture: &Fixture) {
     Calls(calls).assert_holds(&items);
 }
 
-pub(crate) fn pool(fixture: &Fixture) {
+pub(crate) fn union(fixture: &Fixture) {
     let [one, other] = two_stores(fixture);
-    let values: AnyValues = Arc::new(Pool::new([one.0.clone(), other.0.clone()]).unwrap());
-    let calls: AnyCalls = Arc::new(Pool::new([one.1.clone(), other.1.clone()]).unwrap());
+    let values: AnyValues = Arc::new(Union::new([one.0.clone(), other.0.clone()]).unwrap());
+    let calls: AnyCalls = Arc::new(Union::new([one.1.clone(), other.1.clone()]).unwrap());
     let items: Vec<_> = (0..6).map(Item::small).collect();
     only_reads([(&one.0, &one.1, &items[..4]), (&other.0, &other.1, &items[2..])], &values, &calls);
     Values(one.0).assert_holds(&items[..4]);
     Calls(other.1).assert_holds(&items[2..]);
-    assert!(Pool::<AnyValues>::new([]).is_err());
+    assert!(Union::<AnyValues>::new([]).is_err());
 }
 
 /// Opens two pairs of stores, or returns `None` if they are stacks, after it has asserted that stacks cannot be stacked.
@@ -137,8 +137,8 @@ pub(crate) fn first_store_takes_precedence(fixture: &Fixture) {
     second.1.put(&key, &older).unwrap();
     second.1.put(&Item::small(2).key(), &Item::small(2).record()).unwrap();
     let stack: AnyCalls = Arc::new(Stack::calls([first.1.clone(), second.1.clone()]).unwrap());
-    let pool: AnyCalls = Arc::new(Pool::new([first.1.clone(), second.1]).unwrap());
-    for layer in [stack.clone(), pool] {
+    let union: AnyCalls = Arc::new(Union::new([first.1.clone(), second.1]).unwrap());
+    for layer in [stack.clone(), union] {
         let found = |query: &Query| layer.find(query).unwrap().map(|found| found.unwrap().1).collect::<Vec<_>>();
         assert_eq!(layer.get(&key).unwrap().as_ref(), Some(&newer));
         assert_eq!(found(&Query::new().function("newer")), std::slice::from_ref(&newer));
@@ -178,7 +178,7 @@ pub(crate) fn calls_succeed_if_writes_are_refused(fixture: &Fixture) {
     assert_eq!(open.scope(|| doubled(1)), 2);
     let closed = [
         Cache::new(ReadOnly(values.clone()), ReadOnly(calls.clone())),
-        Cache::new(Pool::new([values]).unwrap(), Pool::new([calls]).unwrap()),
+        Cache::new(Union::new([values]).unwrap(), Union::new([calls]).unwrap()),
     ];
     for cache in closed {
         assert_eq!(cache.scope(|| [doubled(1), doubled(2), doubled(2)]), [2, 4, 4]);
@@ -197,10 +197,10 @@ pub(crate) fn nested(fixture: &Fixture) {
 
     let values: Box<dyn ValueStoreConfig> = Box::new(ReadOnlyConfig { store: fixture.values.clone() });
     let values: Box<dyn ValueStoreConfig> = Box::new(StackConfig { stores: vec![values] });
-    let values: Box<dyn ValueStoreConfig> = Box::new(PoolConfig { stores: vec![fixture.values.clone(), values] });
+    let values: Box<dyn ValueStoreConfig> = Box::new(UnionConfig { stores: vec![fixture.values.clone(), values] });
     let calls: Box<dyn CallStoreConfig> = Box::new(ReadOnlyConfig { store: fixture.calls.clone() });
     let calls: Box<dyn CallStoreConfig> = Box::new(StackConfig { stores: vec![calls] });
-    let calls: Box<dyn CallStoreConfig> = Box::new(PoolConfig { stores: vec![fixture.calls.clone(), calls] });
+    let calls: Box<dyn CallStoreConfig> = Box::new(UnionConfig { stores: vec![fixture.calls.clone(), calls] });
 
     let text = serde_json::to_string(&(&values, &calls)).unwrap();
     let (read_values, read_calls): (Box<dyn ValueStoreConfig>, Box<dyn CallStoreConfig>) =

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn nearest_name_tolerates_typing_errors() {
-        let names = ["file", "pool", "read-only", "stack", "void"];
+        let names = ["file", "union", "read-only", "stack", "void"];
         for (text, near) in [
             ("flie", Some("file")),
             ("File", Some("file")),

@@ -10,7 +10,7 @@ use crate::{
     claim::{Claim, ClaimHolder},
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
-    layer::pool::{any, find, ids, keys, least_age},
+    layer::union::{any, find, ids, keys, least_age},
     store::{CallStore, CallStoreConfig, Check, Entries, ValueStore, ValueStoreConfig, query::Query, whole},
 };
 

@@ -1,4 +1,4 @@
-//! `Pool`: a read-only layer over several stores, and functions that read several stores as one.
+//! `Union`: a read-only layer over several stores, and functions that read several stores as one.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -14,45 +14,51 @@ use crate::{
     store::{CallStore, CallStoreConfig, Check, Entries, Reach, ValueStore, ValueStoreConfig, query::Query},
 };
 
-/// Several stores that are read as one. They are asked in order, and the first that has an entry provides it. A pool is
+/// Several stores that are read as one. They are asked in order, and the first that has an entry provides it. A union is
 /// read-only: it refuses `put` and `remove`.
 #[derive(Clone, Debug)]
-pub struct Pool<S>(Vec<S>);
+pub struct Union<S>(Vec<S>);
 
-impl<S> Pool<S> {
-    /// Creates a pool of value stores or of call stores. The first store is asked first. Stores of different types must
+impl<S> Union<S> {
+    /// Creates a union of value stores or of call stores. The first store is asked first. Stores of different types must
     /// be boxed:
     ///
     /// ```
-    /// use fleche_core::{ValueStore, layer::{Pool, ReadOnly}};
+    /// use fleche_core::{ValueStore, layer::{Union, ReadOnly}};
     /// # use fleche_store_memory::MemoryValues;
     /// # let (mine, theirs) = (MemoryValues::new(), MemoryValues::new());
     /// let stores: [Box<dyn ValueStore>; 2] = [Box::new(mine), Box::new(ReadOnly::new(theirs))];
-    /// let values = Pool::new(stores)?;
+    /// let values = Union::new(stores)?;
     /// # Ok::<(), fleche_core::Error>(())
     /// ```
     ///
     /// # Errors
     /// Fails with [`Error::Config`] if there are no stores.
     pub fn new(stores: impl IntoIterator<Item = S>) -> Result<Self> {
-        require_some("pool", stores).map(Self)
+        require_some("union", stores).map(Self)
     }
 }
 
-/// The configuration of a [`Pool`]: `{"type":"pool","stores":[…]}`.
+/// The configuration of a [`Union`]: `{"type":"union","stores":[…]}`. Text with the former name of the type, `pool`, can
+/// still be read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PoolConfig<C> {
+pub struct UnionConfig<C> {
     /// The stores in the order in which they are read.
     pub stores: Vec<C>,
 }
 
-macro_rules! pool_config {
+/// The configuration of a [`Union`] in text with the former name of the type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct FormerConfig<C>(UnionConfig<C>);
+
+macro_rules! union_configs {
     ($config:ident, $store:ident) => {
-        #[typetag::serde(name = "pool")]
-        impl $config for PoolConfig<Box<dyn $config>> {
+        #[typetag::serde(name = "union")]
+        impl $config for UnionConfig<Box<dyn $config>> {
             fn open(&self) -> Result<Arc<dyn $store>> {
-                Ok(Arc::new(Pool::new(open_all(&self.stores, |config| config.open())?)?))
+                Ok(Arc::new(Union::new(open_all(&self.stores, |config| config.open())?)?))
             }
             fn reach(&self) -> Reach {
                 smallest_reach(self.stores.iter().map(|config| config.reach()))
@@ -61,17 +67,30 @@ macro_rules! pool_config {
                 self.stores.iter_mut().for_each(|config| config.resolve(directory));
             }
         }
+
+        #[typetag::serde(name = "pool")]
+        impl $config for FormerConfig<Box<dyn $config>> {
+            fn open(&self) -> Result<Arc<dyn $store>> {
+                self.0.open()
+            }
+            fn reach(&self) -> Reach {
+                self.0.reach()
+            }
+            fn resolve(&mut self, directory: &Path) {
+                self.0.resolve(directory);
+            }
+        }
     };
 }
 
-pool_config! { ValueStoreConfig, ValueStore }
-pool_config! { CallStoreConfig, CallStore }
+union_configs! { ValueStoreConfig, ValueStore }
+union_configs! { CallStoreConfig, CallStore }
 
-fn pool_refusal(operation: &'static str) -> Error {
-    refused("a pool, which is read only,", operation)
+fn union_refusal(operation: &'static str) -> Error {
+    refused("a union, which is read only,", operation)
 }
 
-impl<S: ValueStore> ValueStore for Pool<S> {
+impl<S: ValueStore> ValueStore for Union<S> {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
         for store in &self.0 {
             if let Some(bytes) = store.read(id, check)? {
@@ -89,7 +108,7 @@ impl<S: ValueStore> ValueStore for Pool<S> {
         Ok(None)
     }
     fn put(&self, _: &Digest, _: &[u8]) -> Result<()> {
-        Err(pool_refusal("store values"))
+        Err(union_refusal("store values"))
     }
     fn contains(&self, id: &Digest) -> Result<bool> {
         any(&self.0, |store| store.contains(id))
@@ -98,7 +117,7 @@ impl<S: ValueStore> ValueStore for Pool<S> {
         least_age(&self.0, id)
     }
     fn remove(&self, id: &Digest, _: Option<Duration>) -> Result<bool> {
-        if ValueStore::contains(self, id)? { Err(pool_refusal("remove values")) } else { Ok(false) }
+        if ValueStore::contains(self, id)? { Err(union_refusal("remove values")) } else { Ok(false) }
     }
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
         ids(&self.0, prefix)
@@ -107,16 +126,16 @@ impl<S: ValueStore> ValueStore for Pool<S> {
         self.0.iter().any(ValueStore::may_block)
     }
     fn config(&self) -> Box<dyn ValueStoreConfig> {
-        Box::new(PoolConfig { stores: self.0.iter().map(ValueStore::config).collect() })
+        Box::new(UnionConfig { stores: self.0.iter().map(ValueStore::config).collect() })
     }
 }
 
-impl<S: CallStore> CallStore for Pool<S> {
+impl<S: CallStore> CallStore for Union<S> {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         first_record(&self.0, key)
     }
     fn put(&self, _: &CallKey, _: &Record) -> Result<()> {
-        Err(pool_refusal("store records"))
+        Err(union_refusal("store records"))
     }
     fn contains(&self, key: &CallKey) -> Result<bool> {
         any(&self.0, |store| store.contains(key))
@@ -125,7 +144,7 @@ impl<S: CallStore> CallStore for Pool<S> {
         keys(&self.0, prefix)
     }
     fn remove(&self, key: &CallKey, _: Option<&Record>) -> Result<bool> {
-        if CallStore::contains(self, key)? { Err(pool_refusal("remove records")) } else { Ok(false) }
+        if CallStore::contains(self, key)? { Err(union_refusal("remove records")) } else { Ok(false) }
     }
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
         find(&self.0, query)
@@ -137,7 +156,7 @@ impl<S: CallStore> CallStore for Pool<S> {
         self.0.iter().any(CallStore::may_block)
     }
     fn config(&self) -> Box<dyn CallStoreConfig> {
-        Box::new(PoolConfig { stores: self.0.iter().map(CallStore::config).collect() })
+        Box::new(UnionConfig { stores: self.0.iter().map(CallStore::config).collect() })
     }
 }
 
@@ -222,4 +241,20 @@ pub(super) fn find<'a, S: CallStore>(stores: &'a [S], query: &'a Query) -> Resul
         entries = Box::new(entries.chain(store.find(query)?.filter_map(one)));
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn former_name_of_the_type_can_be_read() {
+        let text = r#"{"type":"pool","stores":[{"type":"void"}]}"#;
+        let former: Box<dyn ValueStoreConfig> = serde_json::from_str(text).unwrap();
+        let now = serde_json::to_string(&former.open().unwrap().config()).unwrap();
+        assert_eq!(now, r#"{"type":"union","stores":[{"type":"void"}]}"#);
+        assert!(serde_json::from_str::<Box<dyn CallStoreConfig>>(text).is_ok());
+        let misspelt = r#"{"type":"pool","stores":[],"stroes":[]}"#;
+        assert!(serde_json::from_str::<Box<dyn CallStoreConfig>>(misspelt).is_err());
+    }
 }
