@@ -168,7 +168,7 @@ fn happen(event: usize, store: &Store, processes: &mut [Process]) {
     match event % 4 {
         0 => process.ask(),
         1 => {
-            process.leases.beat();
+            process.leases.process_due();
         }
         2 => process.end(),
         _ => process.die(),
@@ -191,7 +191,7 @@ fn claim_has_at_most_one_holder_and_passes_on_after_losses() {
         for _ in 0..2 * PROCESSES {
             store.pass(LASTS / 2);
             for process in processes.iter().filter(|process| process.lives) {
-                process.leases.beat();
+                process.leases.process_due();
             }
             let holders: Vec<_> = processes.iter().filter(|process| process.holds()).collect();
             assert!(holders.len() <= 1, "history {history}");
@@ -201,7 +201,7 @@ fn claim_has_at_most_one_holder_and_passes_on_after_losses() {
         }
         store.pass(LASTS);
         for process in processes.iter().filter(|process| process.lives) {
-            process.leases.beat();
+            process.leases.process_due();
             assert!(!process.waits.load(SeqCst), "history {history}: a process still waits");
             process.end();
         }
@@ -218,7 +218,7 @@ fn holder_suspended_for_too_long_loses_its_lease() {
     store.pass(Duration::from_millis(1));
     assert!(!one.holds(), "another process may hold the claim by now");
     other.ask();
-    one.leases.beat();
+    one.leases.process_due();
     assert!(!one.holds() && other.holds());
     one.end();
     assert!(other.holds(), "a late release must not affect the new holder");
@@ -230,7 +230,7 @@ fn suspended_holder_renews_if_no_other_process_wants_the_lease() {
     let one = Process::new(&store);
     one.ask();
     store.pass(2 * LASTS);
-    one.leases.beat();
+    one.leases.process_due();
     assert!(one.holds());
 }
 
@@ -238,16 +238,16 @@ fn suspended_holder_renews_if_no_other_process_wants_the_lease() {
 fn lease_is_renewed_three_times_per_duration() {
     let store = Store::default();
     let one = Process::new(&store);
-    assert_eq!(one.leases.beat(), None);
+    assert_eq!(one.leases.process_due(), None);
     one.ask();
-    assert_eq!(one.leases.beat(), Some(LASTS / 3));
+    assert_eq!(one.leases.process_due(), Some(LASTS / 3));
     for _ in 0..30 {
         store.pass(LASTS / 3);
-        one.leases.beat();
+        one.leases.process_due();
         assert!(one.holds());
     }
     one.end();
-    assert_eq!(one.leases.beat(), None);
+    assert_eq!(one.leases.process_due(), None);
 }
 
 #[test]
@@ -261,8 +261,8 @@ fn failing_store_expires_leases_and_fails_waiters() {
     store.0.broken.store(true, SeqCst);
     for _ in 0..10 {
         store.pass(LASTS / 10);
-        one.leases.beat();
-        other.leases.beat();
+        one.leases.process_due();
+        other.leases.process_due();
     }
     assert!(!one.holds());
     assert_eq!(hears.recv(), Ok(true));

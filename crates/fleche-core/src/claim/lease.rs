@@ -49,7 +49,7 @@ struct Shared<T> {
     ttl: Duration,
     clock: Clock,
     /// Schedules renewals, and further attempts at leases that other processes hold.
-    heart: RenewalSchedule,
+    schedule: RenewalSchedule,
     /// Whether a background thread does the scheduled work.
     by_itself: bool,
 }
@@ -63,15 +63,15 @@ impl<T: LeaseTable> Leases<T> {
             table,
             ttl,
             clock: Arc::new(move || begun.elapsed()),
-            heart: RenewalSchedule::default(),
+            schedule: RenewalSchedule::default(),
             by_itself: true,
         }))
     }
 
-    /// Like [`new`](Self::new), with this clock and without a background thread: only [`beat`](Self::beat) renews and
+    /// Like [`new`](Self::new), with this clock and without a background thread: only [`process_due`](Self::process_due) renews and
     /// acquires. For tests.
     pub fn with_manual_clock(table: T, ttl: Duration, clock: Clock) -> Self {
-        Self(Arc::new(Shared { table, ttl, clock, heart: RenewalSchedule::default(), by_itself: false }))
+        Self(Arc::new(Shared { table, ttl, clock, schedule: RenewalSchedule::default(), by_itself: false }))
     }
 
     /// Returns the table.
@@ -92,8 +92,8 @@ impl<T: LeaseTable> Leases<T> {
 
     /// Renews the leases that are due, and tries again to acquire those that callers wait for. Returns when to call this
     /// next, or `None` if there is nothing to do.
-    pub fn beat(&self) -> Option<Duration> {
-        self.0.beat()
+    pub fn process_due(&self) -> Option<Duration> {
+        self.0.process_due()
     }
 }
 
@@ -106,20 +106,20 @@ impl<T: LeaseTable> Shared<T> {
         // Taken before the request, because the lease may count from any moment after it.
         let since = self.now();
         let Some(grant) = self.table.acquire(key, &ClaimHolder::this_process(), self.ttl)? else { return Ok(None) };
-        self.heart.keep(*key, grant, since, self.ttl);
-        self.ensure_beating();
+        self.schedule.keep(*key, grant, since, self.ttl);
+        self.ensure_running();
         Ok(Some(Arc::new(Lease { shared: self.clone(), key: *key, grant, in_background: AtomicBool::new(false) })))
     }
 
-    fn beat(self: &Arc<Self>) -> Option<Duration> {
+    fn process_due(self: &Arc<Self>) -> Option<Duration> {
         let now = self.now();
         // A failing table may have blocked this thread, so it is not asked again in this round.
         let mut failed: Option<String> = None;
-        for (key, grant) in self.heart.due(now) {
+        for (key, grant) in self.schedule.due(now) {
             let renewed = if failed.is_none() { self.table.renew(&key, grant, self.ttl) } else { continue };
             match renewed {
-                Ok(true) => self.heart.renewed(&key, grant, now, self.ttl),
-                Ok(false) => self.heart.lost(&key, grant),
+                Ok(true) => self.schedule.renewed(&key, grant, now, self.ttl),
+                Ok(false) => self.schedule.lost(&key, grant),
                 Err(error) => {
                     crate::runtime::log::warn_rarely!(&FAULTS, error.kind(), %key, error = %error.report(), "cannot renew a lease");
                     failed = Some(error.report().to_string());
@@ -127,15 +127,15 @@ impl<T: LeaseTable> Shared<T> {
             }
         }
         if failed.is_some() {
-            self.heart.postpone_renewals(self.now(), self.ttl);
+            self.schedule.postpone_renewals(self.now(), self.ttl);
         }
-        for wanted in self.heart.wanted(now) {
+        for wanted in self.schedule.wanted(now) {
             let asked = match &failed {
                 None => self.acquire(&wanted.key),
                 Some(error) => Err(Error::backend("the leases of a store")(error.clone())),
             };
             match asked {
-                Ok(None) => self.heart.ask_again(wanted, now),
+                Ok(None) => self.schedule.ask_again(wanted, now),
                 Ok(Some(held)) => (wanted.then)(Ok(held)),
                 Err(error) => {
                     failed = failed.or_else(|| Some(error.report().to_string()));
@@ -143,13 +143,13 @@ impl<T: LeaseTable> Shared<T> {
                 }
             }
         }
-        for (key, grant) in self.heart.released() {
+        for (key, grant) in self.schedule.released() {
             // If the table fails, the lease expires.
             if failed.is_none() {
                 failed = self.release(&key, grant).err().map(|error| error.report().to_string());
             }
         }
-        self.heart.next()
+        self.schedule.next()
     }
 
     fn release(&self, key: &CallKey, grant: u64) -> Result<()> {
@@ -162,12 +162,12 @@ impl<T: LeaseTable> Shared<T> {
         released
     }
 
-    fn ensure_beating(self: &Arc<Self>) {
+    fn ensure_running(self: &Arc<Self>) {
         if self.by_itself {
             let shared: Weak<Self> = Arc::downgrade(self);
-            self.heart.start(move || {
+            self.schedule.start(move || {
                 let shared = shared.upgrade()?;
-                let next = shared.beat();
+                let next = shared.process_due();
                 Some(next.map(|next| next.saturating_sub(shared.now())))
             });
         }
@@ -185,8 +185,8 @@ struct Wanted<T> {
 
 impl<T: LeaseTable> ContendedClaim for Wanted<T> {
     fn when_acquired(self: Box<Self>, then: OnAcquired) {
-        self.shared.heart.want(self.key, then, self.shared.now());
-        self.shared.ensure_beating();
+        self.shared.schedule.want(self.key, then, self.shared.now());
+        self.shared.ensure_running();
     }
 }
 
@@ -213,7 +213,7 @@ impl<T: LeaseTable> ClaimGuard for Lease<T> {
     }
 
     fn is_expired(&self) -> bool {
-        self.shared.heart.is_expired(&self.key, self.grant, self.shared.now(), self.shared.ttl)
+        self.shared.schedule.is_expired(&self.key, self.grant, self.shared.now(), self.shared.ttl)
     }
 
     fn release_in_background(&self) {
@@ -227,10 +227,10 @@ impl<T: LeaseTable> Drop for Lease<T> {
         if fork::is_child() {
             return;
         }
-        self.shared.heart.forget(&self.key, self.grant);
+        self.shared.schedule.forget(&self.key, self.grant);
         if self.in_background.load(Relaxed) {
-            self.shared.heart.release(self.key, self.grant);
-            self.shared.ensure_beating();
+            self.shared.schedule.release(self.key, self.grant);
+            self.shared.ensure_running();
         } else {
             // The error has been logged.
             let _ = self.shared.release(&self.key, self.grant);

@@ -137,17 +137,17 @@ impl RenewalSchedule {
         renewals.chain(state.wanted.iter().map(|wanted| wanted.due)).min()
     }
 
-    /// Lets a thread call `beat` whenever a renewal or acquisition is due, and soon if the schedule has changed. `beat` returns
+    /// Lets a thread call `process_due` whenever a renewal or acquisition is due, and soon if the schedule has changed. `process_due` returns
     /// the time until its next call; `Some(None)` means that nothing is scheduled, and `None` that the leases are gone.
-    pub(super) fn start(&self, beat: impl Fn() -> Option<Option<Duration>> + Clone + Send + 'static) {
+    pub(super) fn start(&self, process_due: impl Fn() -> Option<Option<Duration>> + Clone + Send + 'static) {
         let thread = self.0.clone();
         let step = move |state: &mut State| {
             let is_due = mem::take(&mut state.has_changed) || state.next.is_some_and(|at| at <= Instant::now());
             match state.next {
                 _ if state.is_abandoned => Next::End,
                 _ if is_due => {
-                    let (thread, beat) = (thread.clone(), beat.clone());
-                    Next::Work(move || run_beat(&thread, beat))
+                    let (thread, process_due) = (thread.clone(), process_due.clone());
+                    Next::Work(move || run_due(&thread, process_due))
                 }
                 Some(at) => Next::WaitUntil(at),
                 None => Next::Idle,
@@ -166,9 +166,9 @@ impl Default for RenewalSchedule {
     }
 }
 
-fn run_beat(thread: &BackgroundThread<State>, beat: impl Fn() -> Option<Option<Duration>>) {
+fn run_due(thread: &BackgroundThread<State>, process_due: impl Fn() -> Option<Option<Duration>>) {
     // The callbacks that receive leases may run arbitrary code.
-    let next = contain(beat);
+    let next = contain(process_due);
     let mut state = thread.lock();
     match next {
         Ok(Some(next)) => state.next = next.and_then(|left| Instant::now().checked_add(left)),

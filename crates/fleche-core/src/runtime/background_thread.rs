@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{internal_threads::WaiterThreadGuard, lock::LockResultExt, thread_spawner};
+use super::{internal_threads::WaiterThreadGuard, lock::LockResultExt, panics::contain, thread_spawner};
 
 /// The time without work after which a thread ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// What a background thread does next.
 pub enum Next<W> {
-    /// Does this work without the lock. It must not panic.
+    /// Does this work without the lock. If it panics, the panic is logged, and the thread goes on.
     Work(W),
     /// Waits until this time, or until it is woken.
     WaitUntil(Instant),
@@ -81,7 +81,9 @@ impl<S> BackgroundThread<S> {
             let (at_most, is_idle) = match step(&mut state.shared) {
                 Next::Work(work) => {
                     drop(state);
-                    work();
+                    if let Err(panic) = contain(work) {
+                        super::log::error!(thread = self.name, "the work of a background thread {panic}");
+                    }
                     state = self.lock();
                     has_rested = false;
                     continue;
@@ -142,6 +144,21 @@ mod tests {
             }
             assert_eq!(done.iter().count(), works);
         }
+    }
+
+    #[test]
+    fn panic_of_work_does_not_end_the_thread() {
+        let thread = Arc::new(BackgroundThread::new("test", Vec::<Option<mpsc::Sender<()>>>::new()));
+        let (sender, done) = mpsc::channel();
+        let mut state = thread.lock();
+        state.extend([Some(sender), None]);
+        let step = |queue: &mut Vec<Option<mpsc::Sender<()>>>| match queue.pop() {
+            Some(sender) => Next::Work(move || sender.expect("no sender").send(()).unwrap()),
+            None => Next::End,
+        };
+        BackgroundThread::wake(thread.clone(), &mut state, step).unwrap();
+        drop(state);
+        assert_eq!(done.recv(), Ok(()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
 };
 
 static TIMER: BackgroundThread<Wakers> =
-    BackgroundThread::new("fleche-alarm", Wakers { due: BTreeMap::new(), next: 0 });
+    BackgroundThread::new("fleche-timer", Wakers { due: BTreeMap::new(), next: 0 });
 
 /// The wakers by their times, and by numbers that tell apart those of the same time.
 struct Wakers {

@@ -168,13 +168,16 @@ impl Poller {
 /// Polls all waits, and checks the blocked ones if that is due.
 fn poll_and_check() {
     let mut waits = mem::take(&mut POLLER.lock().waits);
-    waits.retain_mut(|wait| match wait.try_now() {
-        None => true,
-        Some(finish) => {
-            // A panic in a callback must not end this thread.
-            let _ = catch_unwind(AssertUnwindSafe(|| run(finish)));
-            false
-        }
+    waits.retain_mut(|wait| {
+        // A panic, as of a callback, ends only this wait: the others are polled on.
+        let polled = catch_unwind(AssertUnwindSafe(|| match wait.try_now() {
+            None => true,
+            Some(finish) => {
+                run(finish);
+                false
+            }
+        }));
+        polled.unwrap_or(false)
     });
     let mut poller = POLLER.lock();
     if poller.next_check.is_some_and(|at| at <= Instant::now()) {

@@ -185,7 +185,7 @@ impl<E: KeyValueEngine> KeyValueStore<E> {
             Ok(verify(&bytes).map_err(|why| (why, bytes)))
         };
         read_verified(engine.name(), entry, E::FATE_OF_DAMAGED, read, |damaged: &Bytes| {
-            engine.update(entry, |stored| match stored {
+            self.0.writable()?.update(entry, |stored| match stored {
                 Some(stored) if stored.bytes == damaged => Change::Quarantine,
                 _ => Change::Keep,
             })
