@@ -96,6 +96,7 @@ struct Settings {
     /// The policy for results of other code; `None` leaves it to the function.
     stale: Option<StalePolicy>,
     void: bool,
+    /// The tier that was asked for. A cache whose stores keep nothing has none.
     hot: HotTier,
 }
 
@@ -150,7 +151,7 @@ impl Settings {
 impl Cache {
     /// Returns a cache that keeps nothing: every call runs.
     pub fn void() -> Self {
-        let settings = Settings { store_arguments: false, stale: None, void: true, hot: HotTier::OFF };
+        let settings = Settings { void: true, ..Settings::DEFAULT };
         Self::with_settings(Arc::new(Void), Arc::new(Void), settings, Clock::default())
     }
 
@@ -184,7 +185,7 @@ impl Cache {
 
     /// Returns the hot tier. It is [`HotTier::OFF`] if the stores keep nothing or the process runs with `FLECHE=off`.
     pub fn hot_tier(&self) -> HotTier {
-        self.inner.settings.hot
+        self.inner.hot.settings()
     }
 
     /// Returns whether arguments longer than [`INLINE_LIMIT`](crate::call::INLINE_LIMIT) are stored.
@@ -392,7 +393,7 @@ impl Inner {
         Self {
             values: ProcessLocal::new(values),
             calls: ProcessLocal::new(calls),
-            settings: Settings { void: settings.void || mode == Mode::Off, hot, ..settings },
+            settings: Settings { void: settings.void || mode == Mode::Off, ..settings },
             hot: SharedTier::new(hot),
             counters: Counters::default(),
             faults: Throttle::new(),
@@ -414,7 +415,7 @@ fn read_only(values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>) -> Stores {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { store_arguments, stale, void, hot } = self.inner.settings;
+        let Settings { store_arguments, stale, void, .. } = self.inner.settings;
         if void {
             return f.write_str("Cache::void()");
         }
@@ -423,7 +424,7 @@ impl fmt::Debug for Cache {
         if !ProcessLocal::is_inherited(&self.inner.values) {
             cache.field("values", self.values()).field("calls", self.calls());
         }
-        cache.field("store_arguments", &store_arguments).field("stale", &stale).field("hot_tier", &hot);
+        cache.field("store_arguments", &store_arguments).field("stale", &stale).field("hot_tier", &self.hot_tier());
         cache.finish_non_exhaustive()
     }
 }

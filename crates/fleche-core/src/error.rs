@@ -141,7 +141,8 @@ impl Error {
         match self {
             Self::Io { action, source, .. } => (action, source.kind()).hash(&mut hasher),
             Self::Refused { store, operation } => (store, operation).hash(&mut hasher),
-            Self::Backend { store, source } => (store, source.to_string()).hash(&mut hasher),
+            // The messages of some errors leave out what distinguishes them.
+            Self::Backend { store, source } => (store, Report::new(&**source).to_string()).hash(&mut hasher),
             Self::Config { place, .. } => place.hash(&mut hasher),
             _ => {}
         }

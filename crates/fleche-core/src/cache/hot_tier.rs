@@ -217,6 +217,10 @@ impl SharedTier {
         Self { tier, id: NEXT.fetch_add(1, Relaxed), table: OnceLock::new() }
     }
 
+    pub(crate) fn settings(&self) -> HotTier {
+        self.tier
+    }
+
     pub(crate) fn is_on(&self) -> bool {
         self.tier.size > 0
     }

@@ -71,9 +71,6 @@ pub struct ConfigFile {
     pub default: Option<String>,
     /// The caches by name.
     pub caches: BTreeMap<String, CacheConfig>,
-    /// The settings of executors by name. They are read by [`executor_named`](crate::executor_named), because the executor may
-    /// not be linked into a program that uses only the caches.
-    pub(crate) executors: BTreeMap<String, ConfiguredExecutor>,
     /// The files that were read, the one closest to the working directory first.
     pub files: Vec<PathBuf>,
 }
@@ -85,14 +82,16 @@ pub(crate) struct ConfiguredExecutor {
     pub(crate) table: Table,
 }
 
+/// A file whose caches are read as `C`. Executors and, for programs that ask only for these, caches are left as tables, because
+/// their types may not be linked into the program.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ParsedFile {
+struct ParsedFile<C> {
     #[serde(default)]
     root: bool,
     default: Option<String>,
-    #[serde(default, rename = "cache")]
-    caches: BTreeMap<String, CacheConfig>,
+    #[serde(default = "BTreeMap::new", rename = "cache")]
+    caches: BTreeMap<String, C>,
     #[serde(default, rename = "executor")]
     executors: BTreeMap<String, Table>,
 }
@@ -108,14 +107,8 @@ impl ConfigFile {
     /// Fails as [`find`](Self::find) does, and with [`Error::Config`] if the named file is missing or is not a regular
     /// file of at most [`MAX_CONFIG_LEN`](super::MAX_CONFIG_LEN) bytes.
     pub fn from_environment() -> Result<Self> {
-        let directory = search_directory().map_err(Error::io("find", "the working directory"));
-        let Some(named) = env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()) else {
-            return Self::find(&directory?);
-        };
-        // An absolute path needs no working directory.
-        let path = if Path::new(&named).is_absolute() { named.into() } else { directory?.join(named) };
         let mut found = Self::default();
-        found.add(&path, parse(&path, &trust::read_named(&path).map_err(named_by_variable)?)?);
+        read_environment(parse, |path, file| found.add(path, file))?;
         Ok(found)
     }
 
@@ -127,30 +120,66 @@ impl ConfigFile {
     /// # Errors
     /// Fails with [`Error::Config`], which names the file and the position in it, if a file cannot be read or parsed.
     pub fn find(directory: &Path) -> Result<Self> {
-        let above = directory.ancestors().map(|directory| directory.join(CONFIG_FILE));
         let mut found = Self::default();
-        for path in above.chain(user_file()) {
-            let Some(text) = trust::read_found(&path)? else { continue };
-            let file = parse(&path, &text)?;
-            let root = file.root;
-            found.add(&path, file);
-            if root {
-                break;
-            }
-        }
+        search(directory, parse, |path, file| found.add(path, file))?;
         Ok(found)
     }
 
-    fn add(&mut self, path: &Path, next: ParsedFile) {
+    fn add(&mut self, path: &Path, next: ParsedFile<CacheConfig>) {
         self.files.push(path.to_owned());
         self.default = self.default.take().or(next.default);
         for (name, cache) in next.caches {
             self.caches.entry(name).or_insert(cache);
         }
-        for (name, table) in next.executors {
-            self.executors.entry(name).or_insert_with(|| ConfiguredExecutor { file: path.to_owned(), table });
+    }
+}
+
+/// Returns the settings of executors by name, from the files that [`ConfigFile::from_environment`] reads.
+pub(super) fn executors_from_environment() -> Result<BTreeMap<String, ConfiguredExecutor>> {
+    let parse = |path: &Path, text: &str| -> Result<ParsedFile<Table>> {
+        toml::from_str(text).map_err(|error| unusable_file(path, error.to_string()))
+    };
+    let mut found = BTreeMap::new();
+    read_environment(parse, |path, file| {
+        for (name, table) in file.executors {
+            found.entry(name).or_insert_with(|| ConfiguredExecutor { file: path.to_owned(), table });
+        }
+    })?;
+    Ok(found)
+}
+
+/// Reads the file that [`FLECHE_CONFIG`](CONFIG_VARIABLE) names or, if it is not set, those that a search finds.
+fn read_environment<C>(
+    parse: impl Fn(&Path, &str) -> Result<ParsedFile<C>>,
+    mut add: impl FnMut(&Path, ParsedFile<C>),
+) -> Result<()> {
+    let directory = search_directory().map_err(Error::io("find", "the working directory"));
+    let Some(named) = env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()) else {
+        return search(&directory?, parse, add);
+    };
+    // An absolute path needs no working directory.
+    let path = if Path::new(&named).is_absolute() { named.into() } else { directory?.join(named) };
+    add(&path, parse(&path, &trust::read_named(&path).map_err(named_by_variable)?)?);
+    Ok(())
+}
+
+/// Reads the files from this directory upward and that of the user, the closest one first, until one is a root.
+fn search<C>(
+    directory: &Path,
+    parse: impl Fn(&Path, &str) -> Result<ParsedFile<C>>,
+    mut add: impl FnMut(&Path, ParsedFile<C>),
+) -> Result<()> {
+    let above = directory.ancestors().map(|directory| directory.join(CONFIG_FILE));
+    for path in above.chain(user_file()) {
+        let Some(text) = trust::read_found(&path)? else { continue };
+        let file = parse(&path, &text)?;
+        let root = file.root;
+        add(&path, file);
+        if root {
+            break;
         }
     }
+    Ok(())
 }
 
 fn named_by_variable(error: Error) -> Error {
@@ -167,9 +196,13 @@ pub(super) fn user_file() -> Option<PathBuf> {
     Some(directory.join("fleche").join(CONFIG_FILE))
 }
 
-fn parse(path: &Path, text: &str) -> Result<ParsedFile> {
-    let config_error = |why: String| Error::Config { place: path.display().to_string(), why };
-    let mut file: ParsedFile = toml::from_str(text).map_err(|error| config_error(error.to_string()))?;
+fn unusable_file(path: &Path, why: String) -> Error {
+    Error::Config { place: path.display().to_string(), why }
+}
+
+fn parse(path: &Path, text: &str) -> Result<ParsedFile<CacheConfig>> {
+    let config_error = |why: String| unusable_file(path, why);
+    let mut file: ParsedFile<CacheConfig> = toml::from_str(text).map_err(|error| config_error(error.to_string()))?;
     if text.contains('~') {
         file = with_home(text).map_err(config_error)?;
     }
@@ -185,7 +218,7 @@ fn parse(path: &Path, text: &str) -> Result<ParsedFile> {
 }
 
 /// Parses a file with `~` replaced by the home directory.
-fn with_home(text: &str) -> Result<ParsedFile, String> {
+fn with_home(text: &str) -> Result<ParsedFile<CacheConfig>, String> {
     let mut table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
     let caches = table.get_mut("cache").and_then(Value::as_table_mut).into_iter().flatten();
     for (_, cache) in caches {

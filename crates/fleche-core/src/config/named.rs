@@ -1,10 +1,13 @@
 //! Caches by name, and the cache of programs that name none.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     fallback::{configured, from_files, is_ignored, memory, unusable_configuration},
-    file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, search_directory, user_file},
+    file::{
+        CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, ConfiguredExecutor, executors_from_environment, search_directory,
+        user_file,
+    },
 };
 use crate::{
     cache::Cache,
@@ -65,12 +68,20 @@ impl Cache {
     }
 }
 
+/// Returns the executors for lookups by name: none while a test ignores the configuration.
+///
+/// # Errors
+/// Fails as [`ConfigFile::from_environment`] does, but not for caches that cannot be used.
+pub(crate) fn configured_executors() -> Result<BTreeMap<String, ConfiguredExecutor>> {
+    if is_ignored() { Ok(BTreeMap::new()) } else { executors_from_environment() }
+}
+
 impl ConfigFile {
     /// Returns the configuration for lookups by name, which is empty while a test ignores the configuration.
     ///
     /// # Errors
     /// Fails as [`from_environment`](Self::from_environment) does.
-    pub(crate) fn in_force() -> Result<Self> {
+    fn in_force() -> Result<Self> {
         if is_ignored() { Ok(Self::default()) } else { Self::from_environment() }
     }
 

@@ -1,7 +1,7 @@
 //! `executor_named`: executors by name, from `fleche.toml` or with the default settings of a linked type.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, LazyLock, Mutex},
 };
 
@@ -13,7 +13,7 @@ use super::{
     wrapped::{WeakWrapped, wrap_executor},
 };
 use crate::{
-    config::{ConfigFile, nearest_name},
+    config::{ConfiguredExecutor, configured_executors, nearest_name},
     error::{Error, Result},
     runtime::{fork::ensure_not_forked, lock::LockResultExt},
 };
@@ -22,9 +22,10 @@ use crate::{
 /// user drops it.
 static OPEN: LazyLock<Mutex<HashMap<String, WeakWrapped>>> = LazyLock::new(Mutex::default);
 
-/// Opens the executor with this name, [wrapped](super::wrap_executor). While it is open, the same name returns the same executor.
+/// Opens the executor with this name, [wrapped](super::wrap_executor). While it is open, the same name
+/// returns the same executor, as long as its settings are the same.
 ///
-/// The name is one that a [configuration file](ConfigFile) defines, so that a program can be moved from the threads of a laptop
+/// The name is one that a [configuration file](crate::config::ConfigFile) defines, so that a program can be moved from the threads of a laptop
 /// to another executor without a change to its code:
 ///
 /// ```toml
@@ -34,8 +35,8 @@ static OPEN: LazyLock<Mutex<HashMap<String, WeakWrapped>>> = LazyLock::new(Mutex
 /// ```
 ///
 /// Otherwise, it is the `type` of an executor that is linked into the program, which is opened with its default settings:
-/// `fleche-exec` has `serial`, `threads` and, on Linux, `processes`, with a thread or process per core. Files are searched for
-/// from the working directory, as [`Cache::named`](crate::Cache::named) does; this also holds in a worker process, where the
+/// `fleche-exec` has `serial`, `threads` and, on Linux, `processes`, of which `threads` and
+/// `processes` have one worker per core. Files are searched for from the working directory, as [`Cache::named`](crate::Cache::named) does; this also holds in a worker process, where the
 /// executor is one of that process.
 ///
 /// ```
@@ -55,13 +56,19 @@ static OPEN: LazyLock<Mutex<HashMap<String, WeakWrapped>>> = LazyLock::new(Mutex
 pub fn executor_named(name: &str) -> Result<Wrapped<Arc<dyn Executor>>> {
     // Before the lock, which another thread of the parent may have held at the fork.
     ensure_not_forked(|| format!("the executor `{name}`"))?;
-    let settings = Settings::find(name, &ConfigFile::in_force()?)?;
+    let settings = Settings::find(name, &configured_executors()?)?;
     let identity = format!("{name}\n{}", settings.table);
-    let mut open = OPEN.lock().ignore_poison();
-    if let Some(executor) = open.get(&identity).and_then(WeakWrapped::upgrade) {
+    let is_open = OPEN.lock().ignore_poison().get(&identity).and_then(WeakWrapped::upgrade);
+    if let Some(executor) = is_open {
         return Ok(executor);
     }
+    // Without the lock, since opening an executor may open another one by its name.
     let executor = wrap_executor(settings.open()?);
+    let mut open = OPEN.lock().ignore_poison();
+    if let Some(earlier) = open.get(&identity).and_then(WeakWrapped::upgrade) {
+        drop(open); // Before `executor`, which is closed when this function returns.
+        return Ok(earlier);
+    }
     open.retain(|_, executor| executor.is_open());
     open.insert(identity, executor.downgrade());
     Ok(executor)
@@ -75,8 +82,8 @@ struct Settings {
 }
 
 impl Settings {
-    fn find(name: &str, files: &ConfigFile) -> Result<Self> {
-        if let Some(configured) = files.executors.get(name) {
+    fn find(name: &str, configured: &BTreeMap<String, ConfiguredExecutor>) -> Result<Self> {
+        if let Some(configured) = configured.get(name) {
             let place = format!("{}, `[executor.{name}]`", configured.file.display());
             return Ok(Self { table: configured.table.clone(), place });
         }
@@ -85,7 +92,7 @@ impl Settings {
             let table = Table::from_iter([("type".to_owned(), Value::String(name.to_owned()))]);
             return Ok(Self { table, place: format!("executor `{name}`") });
         }
-        let known: BTreeSet<_> = types.iter().copied().chain(files.executors.keys().map(String::as_str)).collect();
+        let known: BTreeSet<_> = types.iter().copied().chain(configured.keys().map(String::as_str)).collect();
         let why = format!("there is no executor `{name}`; there are {known:?}{}", unlinked(types.is_empty()));
         Err(Error::Config { place: "executor configuration".to_owned(), why })
     }

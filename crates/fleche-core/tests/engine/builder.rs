@@ -50,7 +50,9 @@ fn void_cache_with_stores_records() {
     let void = Cache::void().to_builder().build();
     assert_eq!(void.scope(|| double(2)), 4);
     assert!(!void.scope(|| double::contains(2)).unwrap());
+    assert_eq!(void.hot_tier(), HotTier::OFF);
     let cache = Cache::void().to_builder().values(MemoryValues::new()).calls(MemoryCalls::new()).build();
+    assert_eq!((cache.hot_tier(), cache.stores_arguments()), (HotTier::DEFAULT, true));
     assert_eq!(cache.scope(|| double(2)), 4);
     assert!(cache.scope(|| double::contains(2)).unwrap());
 }

@@ -9,7 +9,7 @@ use fleche_core::{
     Cache, CallStore, Digest, DigestPrefix, Error, ValueStore,
     cache::HotTier,
     fleche,
-    layer::{Pool, ReadOnly, Stack, Void},
+    layer::{ReadOnly, Stack, Union, Void},
 };
 use fleche_store_file::{FileCalls, FileValues};
 use fleche_store_memory::{MemoryCalls, MemoryValues};
@@ -199,8 +199,8 @@ fn layers_accept_boxed_stores_of_different_types() {
     stack.scope(|| (layered(1), layered(2), layered(2)));
     assert_eq!(RUNS.take(), 2, "one call is in the shared stores and one is not");
     let pool = Cache::new(
-        Pool::new([Box::new(Void) as Values, Box::new(far_values)]).unwrap(),
-        Pool::new([Box::new(Void) as Calls, Box::new(far_calls)]).unwrap(),
+        Union::new([Box::new(Void) as Values, Box::new(far_values)]).unwrap(),
+        Union::new([Box::new(Void) as Calls, Box::new(far_calls)]).unwrap(),
     );
     pool.scope(|| (layered(1), layered(2), layered(2)));
     assert_eq!(RUNS.take(), 2, "a pool stores nothing");

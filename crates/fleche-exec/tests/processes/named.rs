@@ -50,6 +50,16 @@ fn linked_type_is_a_name_unless_a_file_defines_it() {
 }
 
 #[test]
+fn executor_opens_although_a_cache_in_the_file_has_an_unlinked_store() {
+    let directory = with_file(
+        "[cache.study]\nvalues = { type = \"unlinked\" }\ncalls = { type = \"unlinked\" }\n\
+         [executor.small]\ntype = \"serial\"\n",
+    );
+    let used = use_in_worker(directory.path(), "small");
+    assert_eq!(used, Ok((r#"{"type":"serial"}"#.to_owned(), 42, true)));
+}
+
+#[test]
 fn unknown_name_lists_known_names() {
     let directory = with_file("[executor.cluster]\ntype = \"serial\"\n");
     let error = use_in_worker(directory.path(), "clustr").unwrap_err();
