@@ -20,7 +20,7 @@ pub(crate) fn files(directory: &Path) -> Result<Cache, String> {
     let open = || -> fleche_core::Result<_> {
         Ok(Cache::new(FileValues::open(directory.join("values"))?, FileCalls::open(directory.join("calls"))?))
     };
-    open().map_err(|error| error.to_string())
+    open().map_err(|error| error.report().to_string())
 }
 
 /// Opens a cache with values and records in one redb database.
@@ -29,5 +29,5 @@ pub(crate) fn files(directory: &Path) -> Result<Cache, String> {
 /// Fails if the database cannot be opened.
 pub(crate) fn redb(file: &Path) -> Result<Cache, String> {
     let open = || -> fleche_core::Result<_> { Ok(Cache::new(RedbValues::open(file)?, RedbCalls::open(file)?)) };
-    open().map_err(|error| error.to_string())
+    open().map_err(|error| error.report().to_string())
 }

@@ -42,11 +42,11 @@ pub(crate) fn run(quick: bool) -> Result<Table, String> {
     let directory = scratch_directory()?;
     let (memory, files) = (caches::memory(), caches::files(&directory)?);
     let mut rows = Vec::new();
-    let threads = ThreadPool::new(WORKERS).map_err(|error| error.to_string())?;
+    let threads = ThreadPool::new(WORKERS).map_err(|error| error.report().to_string())?;
     rows.extend(measure_pool("threads", &threads, [&memory, &files], &directory, rounds, calls, [None, None])?);
     #[cfg(target_os = "linux")]
     {
-        let processes = ProcessPool::new(WORKERS).map_err(|error| error.to_string())?;
+        let processes = ProcessPool::new(WORKERS).map_err(|error| error.report().to_string())?;
         let targets = [Some(MISSES), Some(HITS)];
         rows.extend(measure_pool("processes", &processes, [&memory, &files], &directory, rounds, calls, targets)?);
     }

@@ -74,7 +74,7 @@ fn keys(rounds: usize) -> Result<Vec<Row>, String> {
 }
 
 fn results(rounds: usize) -> Result<Vec<Row>, String> {
-    let said = |error: fleche_core::Error| error.to_string();
+    let said = |error: fleche_core::Error| error.report().to_string();
     let directory = scratch_directory()?;
     let values = FileValues::open(directory.join("values")).map_err(said)?;
     let calls = FileCalls::open(directory.join("calls")).map_err(said)?;

@@ -77,8 +77,8 @@ impl Databases {
         std::fs::create_dir(directory).map_err(|error| format!("cannot create a directory for databases: {error}"))?;
         let ours = directory.join("ours.redb");
         let calls = RedbCalls::open_with(&RedbCallsConfig::new(&ours).durability(durability));
-        let calls = calls.map_err(|error| error.to_string())?;
-        let values = RedbValues::open(&ours).map_err(|error| error.to_string())?;
+        let calls = calls.map_err(|error| error.report().to_string())?;
+        let values = RedbValues::open(&ours).map_err(|error| error.report().to_string())?;
         let raw = Database::create(directory.join("raw.redb")).map_err(|error| error.to_string())?;
         Ok(Self { cache: Cache::new(values, calls.clone()), calls, raw })
     }
@@ -117,7 +117,7 @@ impl Databases {
         let x = fresh(1);
         self.cache.scope(|| without_metadata(|| called(next, x, 1)));
         let key: CallKey = next::key(x);
-        let record = self.cache.record(&key).map_err(|error| error.to_string())?;
+        let record = self.cache.record(&key).map_err(|error| error.report().to_string())?;
         record.ok_or("a call that was made has no record")?.to_bytes(&key).map_err(|error| error.to_string())
     }
 }
@@ -143,7 +143,7 @@ pub(crate) fn run_claims(quick: bool) -> Result<Table, String> {
     let few = calls / 10;
     let directory = scratch_directory()?;
     let (memory, files) = (caches::memory(), caches::files(&directory)?);
-    let records = FileCalls::open(directory.join("calls")).map_err(|error| error.to_string())?;
+    let records = FileCalls::open(directory.join("calls")).map_err(|error| error.report().to_string())?;
     let mut measures: Vec<Measure<'_>> = vec![
         Box::new(|| Ok(memory.scope(|| missed(unclaimed, calls)))),
         Box::new(|| Ok(memory.scope(|| missed(claimed, calls)))),
@@ -167,7 +167,7 @@ fn claims_alone(records: &FileCalls, calls: i64) -> Result<Duration, String> {
     let keys: Vec<_> = (from..from + calls).map(|x| CallKey::from(Digest::of(&x.to_le_bytes()))).collect();
     let begun = Instant::now();
     for key in &keys {
-        match records.claim(key).map_err(|error| error.to_string())? {
+        match records.claim(key).map_err(|error| error.report().to_string())? {
             Claim::Held(held) => drop(held),
             other => return Err(format!("cannot claim a call that no other process holds: {other:?}")),
         }

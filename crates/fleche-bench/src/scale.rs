@@ -153,7 +153,7 @@ fn raw_redb(directory: &Path, [few, many]: [u64; 2], rounds: usize) -> Result<Ro
 
 /// Fills a store and, if it is on disk, closes and reopens it. Returns it with the row for opening and the first hit.
 fn filled(kind: &Kind, path: &Path, records: u64) -> Result<(Filled<dyn CallStore>, Row), String> {
-    let open = || (kind.open)(path).map_err(|error| error.to_string());
+    let open = || (kind.open)(path).map_err(|error| error.report().to_string());
     let mut store = open()?;
     (kind.fill)(&*store, path, records)?;
     let mut took = Duration::ZERO;
@@ -214,23 +214,23 @@ fn call(cache: &Cache, &(nth, kind): &(u64, u64)) -> Result<(), String> {
 
 /// Gets the record summary from the store, which is the store's part of a hit.
 fn get(store: &dyn CallStore, key: &CallKey) -> Result<(), String> {
-    let found = store.summary(key).map_err(|error| error.to_string())?;
+    let found = store.summary(key).map_err(|error| error.report().to_string())?;
     black_box(found).map(drop).ok_or_else(|| "a record that was put is missing".to_owned())
 }
 
 fn query(nth: u64) -> Result<Query, String> {
-    Query::new().function(FUNCTION).argument("nth", &nth).map_err(|error| error.to_string())
+    Query::new().function(FUNCTION).argument("nth", &nth).map_err(|error| error.report().to_string())
 }
 
 fn find(store: &dyn CallStore, query: &Query) -> Result<(), String> {
-    let message = |error: fleche_core::Error| error.to_string();
+    let message = |error: fleche_core::Error| error.report().to_string();
     let found: Vec<(CallKey, _)> = store.find(query).map_err(message)?.collect::<Result<_, _>>().map_err(message)?;
     if found.len() == 1 { Ok(()) } else { Err(format!("the search found {} records instead of one", found.len())) }
 }
 
 /// Reads every record, and returns the largest growth of the process's resident memory, in MiB.
 fn growth_while_reading(filled: &Filled<dyn CallStore>) -> Result<f64, String> {
-    let message = |error: fleche_core::Error| error.to_string();
+    let message = |error: fleche_core::Error| error.report().to_string();
     let before = resident()?;
     let mut most = before;
     let mut read = 0;

@@ -55,7 +55,7 @@ struct FlecheStores {
 
 fn pairs(directory: &Path) -> Result<Vec<Pair>, String> {
     let at = |name: &str| directory.join(name);
-    let message = |error: fleche_core::Error| error.to_string();
+    let message = |error: fleche_core::Error| error.report().to_string();
     let pair = |name, values: Arc<dyn ValueStore>, calls: Arc<dyn CallStore>, (peer, raw)| Pair {
         name,
         ours: FlecheStores { values, calls },
@@ -138,16 +138,16 @@ fn measure_size(label: &str, size: usize, count: u64, rounds: usize) -> Result<V
 impl FlecheStores {
     fn put(&self, item: &Item) -> Result<(), String> {
         if let Some(digest) = item.record.result.stored() {
-            self.values.put(digest, &item.value).map_err(|error| error.to_string())?;
+            self.values.put(digest, &item.value).map_err(|error| error.report().to_string())?;
         }
-        self.calls.put(&item.key, &item.record).map_err(|error| error.to_string())
+        self.calls.put(&item.key, &item.record).map_err(|error| error.report().to_string())
     }
 
     fn get(&self, item: &Item) -> Result<(), String> {
-        let record = self.calls.get(&item.key).map_err(|error| error.to_string())?;
+        let record = self.calls.get(&item.key).map_err(|error| error.report().to_string())?;
         let record = record.ok_or("a record that was put is missing")?;
         if let Some(digest) = record.result.stored() {
-            let value = self.values.get(digest).map_err(|error| error.to_string())?;
+            let value = self.values.get(digest).map_err(|error| error.report().to_string())?;
             if value.is_none_or(|value| value.len() != item.value.len()) {
                 return Err("a value that was put is missing or has another length".to_owned());
             }

@@ -42,7 +42,7 @@ fn arguments(nth: u64) -> Result<Vec<Argument>, String> {
 
 /// Returns the key of a call.
 pub(super) fn key(nth: u64) -> Result<CallKey, String> {
-    CallKey::new(&function(), &arguments(nth)?).map_err(|error| error.to_string())
+    CallKey::new(&function(), &arguments(nth)?).map_err(|error| error.report().to_string())
 }
 
 fn record(nth: u64) -> Result<(CallKey, Record), String> {
@@ -55,14 +55,14 @@ fn record(nth: u64) -> Result<(CallKey, Record), String> {
         writer: Writer { host: "host".into(), process: 1, program: "bench".into() },
         other: BTreeMap::new(),
     });
-    Ok((CallKey::new(&record.function, &record.arguments).map_err(|error| error.to_string())?, record))
+    Ok((CallKey::new(&record.function, &record.arguments).map_err(|error| error.report().to_string())?, record))
 }
 
 /// Puts the records through the store's interface, from two threads.
 pub(super) fn by_the_store(store: &dyn CallStore, records: u64) -> Result<(), String> {
     let put = |nth| -> Result<(), String> {
         let (key, record) = record(nth)?;
-        store.put(&key, &record).map_err(|error| error.to_string())
+        store.put(&key, &record).map_err(|error| error.report().to_string())
     };
     thread::scope(|scope| {
         let part = |thread| scope.spawn(move || (thread..records).step_by(THREADS.into()).try_for_each(put));
@@ -96,7 +96,7 @@ pub(super) fn raw_redb(file: &Path, records: u64) -> Result<redb::Database, Stri
 /// Putting all of them through the store would take minutes. The searches of the benchmark show that the store finds them.
 pub(super) fn sqlite(store: &dyn CallStore, file: &Path, records: u64) -> Result<(), String> {
     let (key, first) = record(0)?;
-    store.put(&key, &first).map_err(|error| error.to_string())?;
+    store.put(&key, &first).map_err(|error| error.report().to_string())?;
     let mut connection = Connection::open(file).map_err(|error| error.to_string())?;
     let insert = |connection: &mut Connection| -> rusqlite::Result<()> {
         let transaction = connection.transaction()?;

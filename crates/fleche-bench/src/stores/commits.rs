@@ -61,7 +61,7 @@ fn item(nth: u64) -> Item {
 
 /// Puts the items from this many threads. Returns the time until all are durable, and the commits that it took.
 fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Duration, CommitStats), String> {
-    let store = RedbCalls::open(file).map_err(|error| error.to_string())?;
+    let store = RedbCalls::open(file).map_err(|error| error.report().to_string())?;
     let (barrier, part) = (Barrier::new(threads), items.len().div_ceil(threads));
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -69,14 +69,14 @@ fn shared(file: &Path, items: &[Item], threads: usize) -> Result<(Duration, Comm
             let (store, barrier) = (&store, &barrier);
             scope.spawn(move || {
                 barrier.wait();
-                let put = |item: &Item| store.put(&item.key, &item.record).map_err(|error| error.to_string());
+                let put = |item: &Item| store.put(&item.key, &item.record).map_err(|error| error.report().to_string());
                 <[Item]>::iter(items).try_for_each(put)
             })
         };
         let threads: Vec<_> = items.chunks(part).map(one).collect();
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
     })?;
-    items.first().map_or(Ok(()), |item| store.sync(&item.key)).map_err(|error| error.to_string())?;
+    items.first().map_or(Ok(()), |item| store.sync(&item.key)).map_err(|error| error.report().to_string())?;
     Ok((begun.elapsed(), store.stats()))
 }
 
@@ -128,7 +128,7 @@ pub(super) fn run_single(quick: bool) -> Result<Vec<Row>, String> {
 
 /// Measures getting all items from the store, and from redb alone with decoding.
 fn hits(ours: &Path, raw: &Path, items: &[Item], rounds: usize) -> Result<(Duration, Duration), String> {
-    let store = RedbCalls::open(ours).map_err(|error| error.to_string())?;
+    let store = RedbCalls::open(ours).map_err(|error| error.report().to_string())?;
     let database = Database::open(raw).map_err(|error| error.to_string())?;
     let get = |item: &Item| -> Result<Option<Record>, redb::Error> {
         let found = database.begin_read()?.open_table(TABLE)?.get(item.key.digest().as_bytes())?;
@@ -143,7 +143,7 @@ fn hits(ours: &Path, raw: &Path, items: &[Item], rounds: usize) -> Result<(Durat
         Ok(begun.elapsed())
     };
     let mut measures: [Measure<'_>; 2] = [
-        Box::new(|| timed(&|item| store.get(&item.key).map_err(|error| error.to_string()))),
+        Box::new(|| timed(&|item| store.get(&item.key).map_err(|error| error.report().to_string()))),
         Box::new(|| timed(&|item| get(item).map_err(|error| error.to_string()))),
     ];
     let took = medians(rounds, &mut measures)?;

@@ -14,7 +14,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// What a background thread does next.
 pub enum Next<W> {
-    /// Does this work without the lock. If it panics, the panic is logged, and the thread goes on.
+    /// Does this work without the lock. If it panics, the panic is logged, and the thread continues.
     Work(W),
     /// Waits until this time, or until it is woken.
     WaitUntil(Instant),
