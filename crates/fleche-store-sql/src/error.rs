@@ -126,7 +126,7 @@ impl DbError {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) if self.is_damage() => Error::backend(store)(DamagedFile { why: None, source: self }),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(error) => Error::backend(store)(error),
+            Self::Sqlite(_) => Error::backend(store)(self),
             // What the server or the system reports says more than the driver's classes of errors.
             #[cfg(feature = "postgres")]
             Self::Postgres(error) if error.as_db_error().is_some() || io_error(&error).is_some() => {
@@ -171,6 +171,9 @@ impl Display for DbError {
 impl error::Error for DbError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
+            // Its message already contains what its cause says.
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(rusqlite::Error::SqliteFailure(_, Some(_))) => None,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(error) => error.source(),
             #[cfg(feature = "postgres")]

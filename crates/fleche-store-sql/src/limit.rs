@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{job::blocking_hooks, spi::LockResultExt};
+use fleche_core::{error::Report, job::blocking_hooks, spi::LockResultExt};
 
 use crate::error::DbError;
 
@@ -122,7 +122,7 @@ impl Attempts {
         }
         let wait = self.wait;
         if Instant::now() + wait > self.limit.until {
-            return Err(self.limit.exceeded(error));
+            return Err(self.limit.exceeded(Report::new(&error)));
         }
         self.wait = (wait * 2).min(MAX_POLL);
         Ok(wait)

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use fleche_core::error::Report;
+
 use crate::{
     driver::Driver,
     error::{DbError, config},
@@ -78,7 +80,7 @@ fn sweep(driver: &Driver) -> Result<(), DbError> {
     if has_row(driver, format!("SELECT 1 {lost} LIMIT 1"))?
         && let Err(error) = driver.write(&[Statement::new(format!("DELETE {lost}"))])
     {
-        tracing::debug!(%error, "cannot remove claims that no process holds");
+        tracing::debug!(error = %Report::new(&error), "cannot remove claims that no process holds");
     }
     Ok(())
 }
