@@ -2,8 +2,13 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use fleche_core::{ExecutorExt, Resources, executor::Executor, executor_named};
+use fleche_core::{
+    ExecutorExt, Resources,
+    executor::{Executor, ExecutorConfig},
+    executor_named,
+};
 use fleche_exec::ThreadPoolConfig;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::common::{pool, result};
@@ -29,6 +34,26 @@ fn use_in_worker(directory: &Path, name: &str) -> Result<(String, i64, bool), St
     let pool = pool(1);
     let there = pool.with(Resources::new().working_dir(directory));
     result(there.submit(use_named, (name.to_owned(),))).unwrap()
+}
+
+/// The configuration of an executor that is opened by another name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Renamed {
+    name: String,
+}
+
+#[typetag::serde(name = "renamed")]
+impl ExecutorConfig for Renamed {
+    fn open(&self) -> fleche_core::Result<Arc<dyn Executor>> {
+        Ok(executor_named(&self.name)?.inner().clone())
+    }
+}
+
+#[test]
+fn executor_may_open_another_one_by_name() {
+    let directory = with_file("[executor.outer]\ntype = \"renamed\"\nname = \"serial\"\n");
+    let used = use_in_worker(directory.path(), "outer");
+    assert_eq!(used, Ok((r#"{"type":"serial"}"#.to_owned(), 42, true)));
 }
 
 #[test]
