@@ -41,8 +41,9 @@ impl SqlCalls {
     /// SQLite file and the tables are created if they are missing; a PostgreSQL database is not.
     ///
     /// # Errors
-    /// Fails with [`Error::Config`](fleche_core::Error::Config) if the URL has another form, or a later version of fleche created the tables; with
-    /// [`Error::Io`](fleche_core::Error::Io) if the file cannot be created; and with [`Error::Backend`](fleche_core::Error::Backend) if the database cannot be reached.
+    /// Fails with [`Error::Config`](fleche_core::Error::Config) if the URL has another form, or a later version of
+    /// fleche created the tables; with [`Error::Io`](fleche_core::Error::Io) if the file cannot be created; and with
+    /// [`Error::Backend`](fleche_core::Error::Backend) if the database cannot be reached.
     pub fn open(url: impl Into<DatabaseUrl>) -> Result<Self> {
         Self::open_with(&SqlCallsConfig::new(url))
     }
