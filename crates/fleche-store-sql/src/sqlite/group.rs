@@ -212,29 +212,24 @@ impl Turn<'_> {
         connection: &Connection,
         statements: &[Statement<'_>],
     ) -> Result<Result<Vec<i64>, DbError>, DbError> {
-        if self.taken.is_empty() {
-            let numbers = run_all(connection, statements)?;
-            run(connection, "COMMIT")?;
-            #[cfg(test)]
-            self.count_commit();
-            return Ok(Ok(numbers));
-        }
-        let own = run_separately(connection, statements)?;
+        // Statements that are alone need no savepoint: if they fail, so does the transaction.
+        let own = if self.taken.is_empty() {
+            Ok(run_all(connection, statements)?)
+        } else {
+            run_separately(connection, statements)?
+        };
         let others = self.taken.iter().map(|queued| queued.statements.as_deref().unwrap_or_default());
         let other_results = others.map(|statements| run_separately(connection, statements));
         let other_results = other_results.collect::<Result<Vec<_>, _>>()?;
         run(connection, "COMMIT")?;
         #[cfg(test)]
-        self.count_commit();
+        {
+            self.group.0.lock().ignore_poison().commits += 1;
+        }
         for (queued, result) in self.taken.drain(..).zip(other_results) {
             queued.waiter.tell(Progress::Done(result));
         }
         Ok(own)
-    }
-
-    #[cfg(test)]
-    fn count_commit(&self) {
-        self.group.0.lock().ignore_poison().commits += 1;
     }
 }
 
