@@ -113,23 +113,17 @@ impl<V, C> CacheBuilder<V, C> {
         V: ValueStore + 'static,
         C: CallStore + 'static,
     {
-        Cache::with_settings(shared_values(self.values), shared_calls(self.calls), self.settings, self.clock)
+        let values = shared(self.values, |store| Arc::new(store) as Arc<dyn ValueStore>);
+        let calls = shared(self.calls, |store| Arc::new(store) as Arc<dyn CallStore>);
+        Cache::with_settings(values, calls, self.settings, self.clock)
     }
 }
 
 /// Returns the store behind a shared pointer, which it may already be.
-fn shared_values<V: ValueStore + 'static>(store: V) -> Arc<dyn ValueStore> {
-    match (&store as &dyn Any).downcast_ref::<Arc<dyn ValueStore>>() {
+fn shared<S: 'static, D: ?Sized + 'static>(store: S, share: impl FnOnce(S) -> Arc<D>) -> Arc<D> {
+    match (&store as &dyn Any).downcast_ref::<Arc<D>>() {
         Some(shared) => Arc::clone(shared),
-        None => Arc::new(store),
-    }
-}
-
-/// Returns the store behind a shared pointer, which it may already be.
-fn shared_calls<C: CallStore + 'static>(store: C) -> Arc<dyn CallStore> {
-    match (&store as &dyn Any).downcast_ref::<Arc<dyn CallStore>>() {
-        Some(shared) => Arc::clone(shared),
-        None => Arc::new(store),
+        None => share(store),
     }
 }
 
