@@ -143,8 +143,9 @@ impl FlecheStores {
         self.calls.put(&item.key, &item.record).map_err(|error| error.report().to_string())
     }
 
+    /// Reads what a hit needs.
     fn get(&self, item: &Item) -> Result<(), String> {
-        let record = self.calls.get(&item.key).map_err(|error| error.report().to_string())?;
+        let record = self.calls.summary(&item.key).map_err(|error| error.report().to_string())?;
         let record = record.ok_or("a record that was put is missing")?;
         if let Some(digest) = record.result.stored() {
             let value = self.values.get(digest).map_err(|error| error.report().to_string())?;

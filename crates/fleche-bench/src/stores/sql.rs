@@ -128,7 +128,7 @@ pub(super) fn run_postgres(quick: bool) -> Result<Vec<Row>, String> {
         }),
         Box::new(|| {
             timed(&items.borrow(), |item| {
-                calls.get(&item.key).map_err(message)?.ok_or("a record that was put is missing")?;
+                calls.summary(&item.key).map_err(message)?.ok_or("a record that was put is missing")?;
                 let value = item.record.result.stored().map(|id| values.get(id)).transpose().map_err(message)?;
                 value.map_or(Ok(()), |value| value.map(drop).ok_or("a value that was put is missing".to_owned()))
             })
