@@ -1,24 +1,24 @@
 //! `SqlCalls`: records in a database, keyed by call.
 
-use std::{fmt, sync::Arc};
-
 use fleche_core::{
     CallKey, CallStore, DigestPrefix, Query, Record, Result,
     call::RecordSummary,
     claim::{Claim, ClaimHolder},
-    spi::fork::ProcessLocal,
-    store::{CallStoreConfig, Entries, FileBacked as _, ensure_not_forked, kit::damage_reason},
+    store::{
+        CallStoreConfig, Entries,
+        kit::{Entry, Handle, OpenDatabase as _, damage_reason},
+    },
 };
 
 use crate::{
     DatabaseUrl, SqlCallsConfig,
     database::Database,
-    error::{later_format, too_large},
+    error::too_large,
     indexed::insertion,
     list::keys,
     query::find,
     statement::Statement,
-    tables::{MAX_ENTRY_LEN, Quarantined, Tables, removal},
+    tables::{MAX_ENTRY_LEN, Tables, removal},
 };
 
 /// A [`CallStore`] in a database, with one row per record, and index rows for its arguments and metadata. A clone is
@@ -30,9 +30,9 @@ use crate::{
 ///
 /// A missing call is claimed by a row that lasts ten seconds and is renewed after a third of this time: see the
 /// [crate](crate#claims).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SqlCalls {
-    database: ProcessLocal<Arc<Database>>,
+    database: Handle<Database>,
     config: SqlCallsConfig,
 }
 
@@ -54,41 +54,25 @@ impl SqlCalls {
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &SqlCallsConfig) -> Result<Self> {
         let (database, url) = Database::open(config.settings())?;
-        Ok(Self { database: ProcessLocal::new(database), config: SqlCallsConfig { url, ..config.clone() } })
+        Ok(Self { database: Handle::new(database), config: SqlCallsConfig { url, ..config.clone() } })
     }
 
-    fn tables(&self) -> &Tables {
-        &self.database.current().tables
+    fn tables(&self) -> Result<&Tables> {
+        Ok(&self.database.current()?.tables)
     }
 }
 
 impl Tables {
-    /// Returns the record's bytes, or `None` if there is no record.
-    fn record(&self, key: &CallKey) -> Result<Option<Vec<u8>>> {
-        let wanted = Statement::new("SELECT record FROM fleche_calls WHERE key = $1").bytes(key.digest().as_bytes());
-        Ok(self.read(&wanted, |row| Ok(row.bytes(0)?.to_vec()))?.pop())
-    }
-
-    /// Returns what the function makes of the record's bytes, or `None` if there is no record. The function returns
-    /// `None` for a later format.
-    pub(crate) fn get<T>(&self, key: &CallKey, decode: Decode<T>) -> Result<Option<T>> {
-        while let Some(bytes) = self.record(key)? {
-            match self.verified(key, &bytes, decode) {
-                Ok(record) => return Ok(record),
-                Err(why) => match self.quarantine_record(key, &bytes, &why)? {
-                    Quarantined::Gone => return Ok(None),
-                    Quarantined::Another => {}
-                },
-            }
-        }
-        Ok(None)
+    /// Returns what the function makes of the record's bytes, or `None` if there is no record or it has a later format.
+    pub(crate) fn record<T>(&self, key: &CallKey, decode: Decode<T>) -> Result<Option<T>> {
+        self.verified(Entry::record(key), |bytes| self.decoded(key, &bytes, decode))
     }
 
     /// Decodes and verifies a record; returns `None` if it has a later format, which is then remembered.
     ///
     /// # Errors
     /// Fails with the reason if the bytes are damaged.
-    pub(crate) fn verified<T>(&self, key: &CallKey, bytes: &[u8], decode: Decode<T>) -> Result<Option<T>, String> {
+    pub(crate) fn decoded<T>(&self, key: &CallKey, bytes: &[u8], decode: Decode<T>) -> Result<Option<T>, String> {
         let record = decode(key, bytes).map_err(damage_reason)?;
         if record.is_none() {
             self.later_records().insert(*key);
@@ -102,20 +86,22 @@ type Decode<T> = fn(&CallKey, &[u8]) -> Result<Option<T>>;
 
 impl CallStore for SqlCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
-        self.tables().get(key, Record::from_bytes)
+        self.tables()?.record(key, Record::from_bytes)
     }
 
     fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
-        self.tables().get(key, Record::summary_from_bytes)
+        self.tables()?.record(key, Record::summary_from_bytes)
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
-        // Checked before the mutex, which another thread of the parent process may have held at the fork.
-        ensure_not_forked(|| &*self.database.tables.name)?;
         let tables = &self.database.writable()?.tables;
         let met = tables.later_records().contains(key);
-        if met && tables.record(key)?.is_some_and(|bytes| matches!(Record::from_bytes(key, &bytes), Ok(None))) {
-            return Err(later_format(&tables.name, key));
+        if met
+            && tables
+                .bytes(Entry::record(key))?
+                .is_some_and(|bytes| matches!(Record::from_bytes(key, &bytes), Ok(None)))
+        {
+            return Err(tables.name.later_format(key));
         }
         let bytes = record.to_bytes(key)?;
         if bytes.len() > MAX_ENTRY_LEN {
@@ -127,17 +113,17 @@ impl CallStore for SqlCalls {
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
         let wanted = Statement::new("SELECT 1 FROM fleche_calls WHERE key = $1").bytes(key.digest().as_bytes());
-        self.tables().has_row(&wanted)
+        self.tables()?.has_row(&wanted)
     }
 
     fn keys(&self, prefix: &DigestPrefix) -> Result<Entries<'_, CallKey>> {
-        let keys = keys(self.tables(), "SELECT key FROM fleche_calls WHERE key", prefix);
+        let keys = keys(self.tables()?, "SELECT key FROM fleche_calls WHERE key", prefix);
         Ok(Box::new(keys.map(|key| key.map(CallKey::from))))
     }
 
     fn remove(&self, key: &CallKey, only: Option<&Record>) -> Result<bool> {
         let tables = &self.database.writable()?.tables;
-        while let Some(bytes) = tables.record(key)? {
+        while let Some(bytes) = tables.bytes(Entry::record(key))? {
             let wanted = match Record::from_bytes(key, &bytes) {
                 Ok(None) => false,
                 Ok(Some(record)) => only.is_none_or(|only| record == *only),
@@ -147,7 +133,7 @@ impl CallStore for SqlCalls {
                 return Ok(false);
             }
             // If the record has been replaced since, the new one is checked.
-            if !tables.write(&removal(tables.dialect(), key, &bytes))?.is_empty() {
+            if !tables.write(&removal(tables.dialect(), key.digest().as_bytes(), &bytes))?.is_empty() {
                 return Ok(true);
             }
         }
@@ -155,41 +141,30 @@ impl CallStore for SqlCalls {
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Result<Entries<'a, (CallKey, Record)>> {
-        Ok(find(self.tables(), query))
+        Ok(find(self.tables()?, query))
     }
 
     fn claim(&self, key: &CallKey) -> Result<Claim> {
-        let database = self.database.current();
+        let database = self.database.current()?;
         // A read-only database accepts no claims, and no other process could read the result.
-        if database.tables.is_read_only() { Ok(Claim::WithinProcess) } else { database.leases.claim(key) }
+        if database.is_read_only() { Ok(Claim::WithinProcess) } else { database.leases.claim(key) }
     }
 
     fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
-        self.database.current().leases.table().claim_holder(key)
+        self.database.current()?.leases.table().claim_holder(key)
     }
 
     fn identity(&self) -> usize {
-        Arc::as_ptr(self.database.current()).addr()
+        self.database.identity()
     }
 
     /// Waits for a commit to disk, in SQLite. In PostgreSQL this does nothing, since every commit waits for the disk,
     /// unless the server is configured otherwise.
     fn sync(&self, _key: &CallKey) -> Result<()> {
-        self.tables().sync()?;
-        // Entries that were written to a file that has been removed are lost.
-        self.database.writable().map(drop)
+        self.database.synced(|database| database.tables.sync())
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {
         Box::new(self.config.clone())
-    }
-}
-
-impl fmt::Debug for SqlCalls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlCalls")
-            .field("url", &self.config.url)
-            .field("schema", &self.config.schema)
-            .finish_non_exhaustive()
     }
 }

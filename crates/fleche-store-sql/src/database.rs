@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use fleche_core::{
     Error, Result,
     claim::Leases,
-    store::{BackingFile, FileBacked, OpenStores},
+    store::kit::{BackingFile, FileBacked, OpenDatabase, OpenStores, StoreName},
 };
 use url::Url;
 
@@ -13,7 +13,6 @@ use url::Url;
 use crate::postgres::{Client, ServerIdentity, ServerOptions};
 #[cfg(feature = "sqlite")]
 use crate::sqlite::{
-    file::SqliteFile,
     file_access::{FileAccess, is_on_network},
     path::{existing, is_mangled, not_text, remove_companions, without_path},
     pool::Pool,
@@ -50,7 +49,7 @@ pub(crate) struct Database {
 #[derive(PartialEq, Eq, Hash)]
 enum Identity {
     #[cfg(feature = "sqlite")]
-    File(fleche_core::store::Place),
+    File(fleche_core::store::kit::Place),
     #[cfg(feature = "postgres")]
     Server(ServerIdentity),
 }
@@ -94,20 +93,20 @@ impl Database {
     /// Opens the database in this SQLite file, creating the file if it is missing.
     #[cfg(feature = "sqlite")]
     fn open_file(path: &Path, url: &DatabaseUrl, timeout: Duration) -> Result<Arc<Self>> {
-        let name = format!("the sql store `{url}`");
+        let name = StoreName::new("sql store", url);
         let database = OPEN.get_or_open(Identity::File(existing(path)?), || {
             let file = (BackingFile::new(path)?, url.clone());
             let rollback = is_on_network(path);
             let access = FileAccess::of(path);
             let open = || {
                 let pool = Pool::open(path, rollback, access, timeout)?;
-                prepared(Driver::Sqlite(SqliteFile { pool, repair: None }), None, &name)
+                prepared(Driver::Sqlite(pool), None, &name)
             };
-            let repair = (access == FileAccess::Full).then(|| Repair::of(path, rollback, &name, timeout));
+            let repair = (access == FileAccess::Full).then(|| Repair::new(path, rollback, name.clone(), timeout));
             let opened = repair.as_ref().map_or_else(open, |repair| repair.watch(open));
             let (mut driver, rights) = opened.map_err(|error| error.into_error(&name))?;
-            if let Driver::Sqlite(file) = &mut driver {
-                file.repair = repair.map(Repair::known);
+            if let Driver::Sqlite(pool) = &mut driver {
+                pool.repair = repair.map(Repair::known);
             }
             Ok(Self::of(name, driver, rights, Some(file)))
         })?;
@@ -124,8 +123,8 @@ impl Database {
     fn open_server(server: &Url, settings: Settings<'_>) -> Result<(Arc<Self>, DatabaseUrl)> {
         let Settings { url, schema, timeout, .. } = settings;
         check_schema(url, schema)?;
-        let place = schema.map_or_else(String::new, |schema| format!(", schema `{schema}`"));
-        let name = format!("the sql store `{url}`{place}");
+        let schema_part = schema.map_or_else(String::new, |schema| format!(" (schema {schema})"));
+        let name = StoreName::new("sql store", format_args!("{url}{schema_part}"));
         let options = ServerOptions::new(server, schema);
         let (options, identity) = options.map_err(|why| config(format!("the database URL `{url}`"), why))?;
         let database = OPEN.get_or_open(Identity::Server(identity), || {
@@ -140,12 +139,22 @@ impl Database {
         Ok((database, url.clone()))
     }
 
-    fn of(name: String, driver: Driver, rights: Rights, file: Option<(BackingFile<Self>, DatabaseUrl)>) -> Self {
+    fn of(name: StoreName, driver: Driver, rights: Rights, file: Option<(BackingFile<Self>, DatabaseUrl)>) -> Self {
         if rights == Rights::Read {
             tracing::info!("{name} is read-only for this user: nothing will be recorded in it");
         }
         let tables = Arc::new(Tables::new(name, driver, rights));
         Self { leases: Leases::new(LeaseRows(tables.clone()), LEASE_TTL), tables, file }
+    }
+}
+
+impl OpenDatabase for Database {
+    fn name(&self) -> &StoreName {
+        &self.tables.name
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.tables.is_read_only()
     }
 }
 
@@ -160,7 +169,7 @@ impl FileBacked for Database {
             remove_companions(file.path());
             return Self::open_file(file.path(), url, self.tables.driver.timeout());
         }
-        Err(Error::backend(&self.tables.name)("it is not in a file"))
+        Err(self.tables.name.backend()("it is not in a file"))
     }
 }
 
@@ -171,7 +180,7 @@ fn without_feature(url: &DatabaseUrl, feature: &str) -> Error {
 }
 
 /// Prepares the tables of a database.
-fn prepared(driver: Driver, schema: Option<&str>, name: &str) -> Result<(Driver, Rights), DbError> {
+fn prepared(driver: Driver, schema: Option<&str>, name: &StoreName) -> Result<(Driver, Rights), DbError> {
     let rights = prepare::prepare(&driver, schema, name)?;
     Ok((driver, rights))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 #[cfg(feature = "postgres")]
 use crate::postgres::Client;
 #[cfg(feature = "sqlite")]
-use crate::sqlite::file::SqliteFile;
+use crate::sqlite::pool::Pool;
 use crate::{
     error::DbError,
     limit::Timeout,
@@ -17,7 +17,7 @@ use crate::{
 #[allow(clippy::large_enum_variant)] // There is one of each open database.
 pub(crate) enum Driver {
     #[cfg(feature = "sqlite")]
-    Sqlite(SqliteFile),
+    Sqlite(Pool),
     #[cfg(feature = "postgres")]
     Postgres(Client),
 }
@@ -36,7 +36,7 @@ impl Driver {
     pub(crate) fn is_read_only_file(&self) -> bool {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(file) => file.pool.is_read_only(),
+            Self::Sqlite(pool) => pool.is_read_only(),
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => false,
         }
@@ -45,7 +45,7 @@ impl Driver {
     fn timeouts(&self) -> &Timeout {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(file) => &file.pool.timeout,
+            Self::Sqlite(pool) => &pool.timeout,
             #[cfg(feature = "postgres")]
             Self::Postgres(client) => &client.timeout,
         }
@@ -70,7 +70,7 @@ impl Driver {
     ) -> Result<Vec<T>, DbError> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(file) => file.read(statement, map),
+            Self::Sqlite(pool) => pool.read(statement, map),
             #[cfg(feature = "postgres")]
             Self::Postgres(client) => client.read(statement, map),
         }
@@ -80,7 +80,7 @@ impl Driver {
     pub(crate) fn write(&self, statements: &[Statement<'_>]) -> Result<Vec<i64>, DbError> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(file) => file.write(statements),
+            Self::Sqlite(pool) => pool.write(statements),
             #[cfg(feature = "postgres")]
             Self::Postgres(client) => client.write(statements),
         }
@@ -90,7 +90,7 @@ impl Driver {
     pub(crate) fn sync(&self) -> Result<(), DbError> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(file) => file.sync(),
+            Self::Sqlite(pool) => pool.sync(),
             #[cfg(feature = "postgres")]
             Self::Postgres(_) => Ok(()),
         }

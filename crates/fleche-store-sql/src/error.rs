@@ -6,7 +6,7 @@ use std::{
     io,
 };
 
-use fleche_core::{CallKey, Error};
+use fleche_core::{Error, store::kit::StoreName};
 #[cfg(feature = "sqlite")]
 use rusqlite::ErrorCode;
 
@@ -41,8 +41,8 @@ impl DbError {
     }
 
     /// Returns the error for a damaged file that cannot be repaired because of `why`.
-    pub(crate) fn beyond_repair(self, store: &str, why: &str) -> Self {
-        Self::Other(Error::backend(store)(DamagedFile { why: Some(why.to_owned()), source: self }))
+    pub(crate) fn beyond_repair(self, store: &StoreName, why: &str) -> Self {
+        Self::Other(store.backend()(DamagedFile { why: Some(why.to_owned()), source: self }))
     }
 }
 
@@ -66,7 +66,7 @@ impl DbError {
 
     /// Returns the error for opening a server whose URL comes from the environment. It omits the server's message, which
     /// may repeat parts of the URL.
-    pub(crate) fn without_details(self, store: &str) -> Error {
+    pub(crate) fn without_details(self, store: &StoreName) -> Error {
         let hidden = "details are not shown, since the URL comes from the environment";
         let kind = match &self {
             Self::Io(error) => Some(error.kind()),
@@ -76,9 +76,9 @@ impl DbError {
         match self {
             Self::Other(error) => error,
             error => match (kind, error.server_code()) {
-                (Some(kind), _) => Error::backend(store)(io::Error::from(kind)),
-                (_, Some(code)) => Error::backend(store)(format!("the server refused with the code {code}; {hidden}")),
-                _ => Error::backend(store)(format!("it cannot be opened; {hidden}")),
+                (Some(kind), _) => store.backend()(io::Error::from(kind)),
+                (_, Some(code)) => store.backend()(format!("the server refused with the code {code}; {hidden}")),
+                _ => store.backend()(format!("it cannot be opened; {hidden}")),
             },
         }
     }
@@ -118,22 +118,22 @@ impl DbError {
         }
     }
 
-    pub(crate) fn into_error(self, store: &str) -> Error {
+    pub(crate) fn into_error(self, store: &StoreName) -> Error {
         match self {
             Self::Other(error) => error,
             // The kind distinguishes timeouts from other errors.
-            Self::Io(error) => Error::backend(store)(error),
+            Self::Io(error) => store.backend()(error),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) if self.is_damage() => Error::backend(store)(DamagedFile { why: None, source: self }),
+            Self::Sqlite(_) if self.is_damage() => store.backend()(DamagedFile { why: None, source: self }),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Error::backend(store)(self),
+            Self::Sqlite(_) => store.backend()(self),
             // What the server or the system reports says more than the driver's classes of errors.
             #[cfg(feature = "postgres")]
             Self::Postgres(error) if error.as_db_error().is_some() || io_error(&error).is_some() => {
-                Error::backend(store)(error.into_source().unwrap_or_else(|| "unknown error".into()))
+                store.backend()(error.into_source().unwrap_or_else(|| "unknown error".into()))
             }
             #[cfg(feature = "postgres")]
-            Self::Postgres(error) => Error::backend(store)(error),
+            Self::Postgres(error) => store.backend()(error),
         }
     }
 
@@ -236,32 +236,11 @@ pub(crate) fn config(place: impl Display, why: impl Into<String>) -> Error {
     Error::Config { place: place.to_string(), why: why.into() }
 }
 
-/// Returns the error for an entry that fails verification; `fate` says where the entry is now.
-pub(crate) fn damaged(store: &str, entry: impl Display, why: &str, fate: impl Display) -> Error {
-    Error::Damaged { entry: format!("{entry} in {store}"), why: format!("{why}; {fate}") }
-}
-
-/// Returns the error for an operation for which this user lacks permission.
-pub(crate) fn read_only(store: &str) -> Error {
-    Error::Refused { store: format!("{store}, which this user may only read,"), operation: "accept changes" }
-}
-
 /// Returns the error for a value that does not fit into a row.
-pub(crate) fn too_large(store: &str, length: usize) -> Error {
-    Error::Refused {
-        store: store.to_owned(),
-        operation: if length > 1 << 30 {
-            "store values of more than 1 GB, which do not fit into a row; use a file store"
-        } else {
-            "store values of nearly 1 GB, which do not fit into a row; use a file store"
-        },
-    }
-}
-
-/// Returns the error for a record that would replace one that only a later version of fleche can read.
-pub(crate) fn later_format(store: &str, key: &CallKey) -> Error {
-    Error::Refused {
-        store: format!("{store} (call {key})"),
-        operation: "replace a record of a later format, which this version of fleche cannot read",
-    }
+pub(crate) fn too_large(store: &StoreName, length: usize) -> Error {
+    store.refused(if length > 1 << 30 {
+        "store values of more than 1 GB, which do not fit into a row; use a file store"
+    } else {
+        "store values of nearly 1 GB, which do not fit into a row; use a file store"
+    })
 }

@@ -69,25 +69,26 @@ impl LeaseTable for LeaseRows {
 
     fn renew(&self, key: &CallKey, grant: u64, lasts: Duration) -> Result<bool> {
         let sql =
-            format!("UPDATE fleche_leases SET until = {} + $3 WHERE key = $1 AND number = $2 RETURNING 1", self.now());
-        Ok(self.0.change(of(key, grant, sql).integer(millis(lasts)))? > 0)
+            format!("UPDATE fleche_leases SET until = {} + $1 WHERE key = $2 AND number = $3 RETURNING 1", self.now());
+        Ok(self.0.change(of(Statement::new(sql).integer(millis(lasts)), key, grant))? > 0)
     }
 
     fn release(&self, key: &CallKey, grant: u64) -> Result<()> {
-        self.0.change(of(key, grant, "DELETE FROM fleche_leases WHERE key = $1 AND number = $2".to_owned()))?;
+        let delete = Statement::new("DELETE FROM fleche_leases WHERE key = $1 AND number = $2");
+        self.0.change(of(delete, key, grant))?;
         Ok(())
     }
 
     fn publish(&self, key: &CallKey, grant: u64, keys: Option<&[CallKey]>) -> Result<()> {
-        let sql = "UPDATE fleche_leases SET awaits = $3 WHERE key = $1 AND number = $2".to_owned();
-        self.0.change(of(key, grant, sql).maybe_bytes(awaits(keys)))?;
+        let update = Statement::new("UPDATE fleche_leases SET awaits = $1 WHERE key = $2 AND number = $3");
+        self.0.change(of(update.maybe_bytes(awaits(keys)), key, grant))?;
         Ok(())
     }
 }
 
-/// Returns a statement whose first two parameters identify one grant of the call.
-fn of(key: &CallKey, grant: u64, sql: String) -> Statement<'_> {
-    Statement::new(sql).bytes(key.digest().as_bytes()).integer(grant.cast_signed())
+/// Adds the two parameters that identify one grant of the call.
+fn of<'a>(statement: Statement<'a>, key: &'a CallKey, grant: u64) -> Statement<'a> {
+    statement.bytes(key.digest().as_bytes()).integer(grant.cast_signed())
 }
 
 /// Encodes the keys as the concatenation of their bytes.

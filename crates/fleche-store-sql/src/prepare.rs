@@ -3,11 +3,11 @@
 
 use std::borrow::Cow;
 
-use fleche_core::error::Report;
+use fleche_core::{error::Report, store::kit::StoreName};
 
 use crate::{
     driver::Driver,
-    error::{DbError, config},
+    error::DbError,
     schema::{VERSION, tables},
     statement::{Dialect, Statement},
 };
@@ -25,13 +25,13 @@ pub(crate) enum Rights {
 /// # Errors
 /// Fails with [`Error::Config`](fleche_core::Error::Config) if a later version of fleche created the tables, or if they
 /// are missing and cannot be created.
-pub(crate) fn prepare(driver: &Driver, schema: Option<&str>, store: &str) -> Result<Rights, DbError> {
+pub(crate) fn prepare(driver: &Driver, schema: Option<&str>, store: &StoreName) -> Result<Rights, DbError> {
     let mut version = version(driver)?;
     if version.is_none_or(|version| version < VERSION) {
         match driver.write(&tables(driver.dialect(), schema)) {
             Err(failed) if failed.is_denied() => {
                 let why = format!("its tables are missing, and this user may not create them ({failed})");
-                return Err(DbError::Other(config(store, why)));
+                return Err(DbError::Other(store.config(why)));
             }
             made => made?,
         };
@@ -45,16 +45,16 @@ pub(crate) fn prepare(driver: &Driver, schema: Option<&str>, store: &str) -> Res
             }
             Ok(rights)
         }
-        Some(version) => Err(DbError::Other(config(
-            store,
-            format!(
+        Some(version) => {
+            let why = format!(
                 "its tables have version {version}, and this version of fleche knows version {VERSION}: use the version that \
                  created them, or a later one"
-            ),
-        ))),
+            );
+            Err(DbError::Other(store.config(why)))
+        }
         None => {
             let why = "`fleche_meta` does not contain the version of its tables: use another database";
-            Err(DbError::Other(config(store, why)))
+            Err(DbError::Other(store.config(why)))
         }
     }
 }

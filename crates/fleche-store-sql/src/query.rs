@@ -11,7 +11,7 @@ use crate::{
     list::digest,
     row::Row,
     statement::Statement,
-    tables::{Quarantined, Tables},
+    tables::Tables,
 };
 
 /// The number of records in a page.
@@ -53,12 +53,10 @@ impl Found {
 /// Returns the record in this row, or `None` if it has a later format or has just been removed.
 fn record(tables: &Tables, Found { key, record, .. }: &Found) -> Result<Option<(CallKey, Record)>> {
     let key = CallKey::from(digest(key).map_err(|error| error.into_error(&tables.name))?);
-    let record = match tables.verified(&key, record, Record::from_bytes) {
+    let record = match tables.decoded(&key, record, Record::from_bytes) {
         Ok(record) => record,
-        Err(why) => match tables.quarantine_record(&key, record, &why)? {
-            Quarantined::Gone => None,
-            Quarantined::Another => tables.get(&key, Record::from_bytes)?,
-        },
+        // Read again, and quarantined.
+        Err(_) => tables.record(&key, Record::from_bytes)?,
     };
     Ok(record.map(|record| (key, record)))
 }

@@ -1,7 +1,6 @@
 //! SQLite files through `rusqlite`, on the calling thread: connections, and the repair of damaged files.
 
 mod execute;
-pub(crate) mod file;
 pub(crate) mod file_access;
 pub(crate) mod files;
 mod group;

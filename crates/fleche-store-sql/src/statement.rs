@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
-/// A statement with its parameters, numbered from `$1`. The text comes only from this crate; all user data are
-/// parameters.
+/// A statement with its parameters, numbered from `$1` in the order in which they first occur. The text comes only from
+/// this crate; all user data are parameters.
 #[derive(Clone)]
 pub(crate) struct Statement<'a> {
     pub(crate) sql: Cow<'static, str>,

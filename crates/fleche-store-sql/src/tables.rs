@@ -6,11 +6,15 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use fleche_core::{CallKey, Digest, Result, spi::LockResultExt, store::ensure_not_forked};
+use bytes::Bytes;
+use fleche_core::{
+    CallKey, Result,
+    store::kit::{Entry, Kind, LockResultExt as _, StoreName, ensure_not_forked, read_verified},
+};
 
 use crate::{
     driver::Driver,
-    error::{DbError, damaged, read_only},
+    error::DbError,
     prepare::Rights,
     row::Row,
     statement::{Dialect, Statement},
@@ -23,7 +27,7 @@ pub(crate) const MAX_ENTRY_LEN: usize = 999_000_000;
 /// The tables of a database, as one process sees them.
 pub(crate) struct Tables {
     /// The name in messages, without a password.
-    pub(crate) name: String,
+    pub(crate) name: StoreName,
     pub(crate) driver: Driver,
     rights: Rights,
     /// The keys under which this process has found records of a later format.
@@ -31,7 +35,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn new(name: String, driver: Driver, rights: Rights) -> Self {
+    pub(crate) fn new(name: StoreName, driver: Driver, rights: Rights) -> Self {
         Self { name, driver, rights, later_records: Mutex::default() }
     }
 
@@ -65,7 +69,7 @@ impl Tables {
     /// Fails with [`Error::Refused`](fleche_core::Error::Refused) if the database is read-only.
     pub(crate) fn write(&self, statements: &[Statement<'_>]) -> Result<Vec<i64>> {
         if self.is_read_only() {
-            return Err(read_only(&self.name));
+            return Err(self.name.read_only());
         }
         self.run(|driver| driver.write(statements))
     }
@@ -86,76 +90,66 @@ impl Tables {
     }
 
     fn run<T>(&self, operation: impl FnOnce(&Driver) -> Result<T, DbError>) -> Result<T> {
-        ensure_not_forked(|| &self.name)?;
+        ensure_not_forked(|| self.name.to_string())?;
         operation(&self.driver).map_err(|error| error.into_error(&self.name))
     }
 }
 
-/// The result of quarantining an entry that had changed since.
-pub(crate) enum Quarantined {
-    /// Another entry has replaced the damaged one.
-    Another,
-    /// Another process has quarantined or removed the damaged entry.
-    Gone,
-}
-
 impl Tables {
-    /// Moves the value to `fleche_damaged`, if it still has these bytes, which are damaged because of `why`.
-    ///
-    /// # Errors
-    /// Fails with [`Error::Damaged`](fleche_core::Error::Damaged) if it still had these bytes, whether or not it could
-    /// be moved.
-    pub(crate) fn quarantine_value(&self, id: &Digest, bytes: &[u8], why: &str) -> Result<Quarantined> {
-        let remove = Statement::new("DELETE FROM fleche_values WHERE id = $1 AND bytes = $2 RETURNING 1");
-        let keep = self.back_up("values", "SELECT id, bytes FROM fleche_values WHERE id = $1 AND bytes = $2");
-        let statements =
-            [keep.bytes(id.as_bytes()).bytes(bytes).bytes(why.as_bytes()), remove.bytes(id.as_bytes()).bytes(bytes)];
-        let entry = format!("value {id}");
-        self.moved(self.write(&statements), &entry, why)?;
-        let still = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(id.as_bytes());
-        Ok(if self.has_row(&still)? { Quarantined::Another } else { Quarantined::Gone })
+    /// Returns the bytes of the entry, or `None` if there is no such entry.
+    pub(crate) fn bytes(&self, entry: Entry) -> Result<Option<Bytes>> {
+        let select = match entry.kind {
+            Kind::Value => "SELECT bytes FROM fleche_values WHERE id = $1",
+            Kind::Record => "SELECT record FROM fleche_calls WHERE key = $1",
+        };
+        let select = Statement::new(select).bytes(entry.digest.as_bytes());
+        Ok(self.read(&select, |row| Ok(Bytes::copy_from_slice(row.bytes(0)?)))?.pop())
     }
 
-    /// Moves the record to `fleche_damaged`, like [`quarantine_value`](Self::quarantine_value).
-    pub(crate) fn quarantine_record(&self, key: &CallKey, record: &[u8], why: &str) -> Result<Quarantined> {
-        let id = key.digest().as_bytes();
-        let keep = self.back_up("calls", "SELECT key, record FROM fleche_calls WHERE key = $1 AND record = $2");
-        let mut statements = vec![keep.bytes(id).bytes(record).bytes(why.as_bytes())];
-        statements.extend(removal(self.dialect(), key, record));
-        let entry = format!("the record of call {key}");
-        self.moved(self.write(&statements), &entry, why)?;
-        let still = Statement::new("SELECT 1 FROM fleche_calls WHERE key = $1").bytes(id);
-        Ok(if self.has_row(&still)? { Quarantined::Another } else { Quarantined::Gone })
+    /// Returns what the function makes of the entry's bytes, or `None` if there is no such entry. If the function returns
+    /// a reason why they are damaged, the entry is moved to `fleche_damaged`.
+    pub(crate) fn verified<T>(
+        &self,
+        entry: Entry,
+        verify: impl Fn(Bytes) -> Result<Option<T>, String>,
+    ) -> Result<Option<T>> {
+        let read = || {
+            let Some(bytes) = self.bytes(entry)? else { return Ok(Ok(None)) };
+            Ok(verify(bytes.clone()).map_err(|why| (why.clone(), (why, bytes))))
+        };
+        let fate = "it was moved to the table `fleche_damaged`";
+        read_verified(&self.name, entry, fate, read, |(why, bytes)| self.quarantine(entry, bytes, why))
     }
 
-    /// Returns a statement that copies the result of the query, a key and bytes, to `fleche_damaged`. `$3` is the
-    /// reason.
-    fn back_up<'a>(&self, origin: &str, query: &str) -> Statement<'a> {
+    /// Moves the entry to `fleche_damaged`, if it still has these bytes. Returns whether it had.
+    fn quarantine(&self, entry: Entry, bytes: &[u8], why: &str) -> Result<bool> {
+        let (origin, row) = match entry.kind {
+            Kind::Value => ("values", "SELECT id, bytes FROM fleche_values WHERE id = $2 AND bytes = $3"),
+            Kind::Record => ("calls", "SELECT key, record FROM fleche_calls WHERE key = $2 AND record = $3"),
+        };
         let (now, for_update) = (self.dialect().now(), self.dialect().for_update());
-        Statement::new(format!(
-            "INSERT INTO fleche_damaged (origin, key, bytes, why, noticed)
-             SELECT '{origin}', found.*, $3, {now} FROM ({query} {for_update}) AS found"
-        ))
-    }
-
-    /// Returns the error for the damage if the last statement has removed the entry, or if the statements failed.
-    fn moved(&self, done: Result<Vec<i64>>, entry: &str, why: &str) -> Result<()> {
-        match done {
-            Ok(removed) if removed.is_empty() => Ok(()),
-            Ok(_) => Err(damaged(&self.name, entry, why, "it was moved to the table `fleche_damaged`")),
-            Err(error) => {
-                let fate = format!("it stays in place, since it cannot be moved: {}", error.report());
-                Err(damaged(&self.name, entry, why, fate))
+        let keep = Statement::new(format!(
+            "INSERT INTO fleche_damaged (origin, why, key, bytes, noticed)
+             SELECT '{origin}', $1, found.*, {now} FROM ({row} {for_update}) AS found"
+        ));
+        let id = entry.digest.as_bytes();
+        let mut statements = vec![keep.bytes(why.as_bytes()).bytes(id).bytes(bytes)];
+        match entry.kind {
+            Kind::Value => {
+                let remove = "DELETE FROM fleche_values WHERE id = $1 AND bytes = $2 RETURNING 1";
+                statements.push(Statement::new(remove).bytes(id).bytes(bytes));
             }
+            Kind::Record => statements.extend(removal(self.dialect(), id, bytes)),
         }
+        Ok(!self.write(&statements)?.is_empty())
     }
 }
 
 /// Returns statements that remove the record, if it has these bytes, and its index rows. The last one returns a row if
 /// the record was removed.
-pub(crate) fn removal<'a>(dialect: Dialect, key: &'a CallKey, record: &'a [u8]) -> [Statement<'a>; 4] {
+pub(crate) fn removal<'a>(dialect: Dialect, id: &'a [u8; 32], record: &'a [u8]) -> [Statement<'a>; 4] {
     const CALL: &str = "FROM fleche_calls WHERE key = $1 AND record = $2";
-    let of_it = |sql: String| Statement::new(sql).bytes(key.digest().as_bytes()).bytes(record);
+    let of_it = |sql: String| Statement::new(sql).bytes(id).bytes(record);
     [
         // Locks the row, so that the statements below see the same record.
         of_it(format!("SELECT 1 {CALL} {}", dialect.for_update())),

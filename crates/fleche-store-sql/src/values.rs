@@ -1,21 +1,19 @@
 //! `SqlValues`: encoded values in a database, keyed by digest.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Result, ValueStore,
-    spi::fork::ProcessLocal,
-    store::{Check, Entries, FileBacked as _, ValueStoreConfig},
+    store::{
+        Check, Entries, ValueStoreConfig,
+        kit::{Entry, Handle},
+    },
 };
 
 use crate::{
-    DatabaseUrl, SqlValuesConfig,
-    database::Database,
-    error::too_large,
-    list::keys,
-    statement::Statement,
-    tables::{MAX_ENTRY_LEN, Quarantined},
+    DatabaseUrl, SqlValuesConfig, database::Database, error::too_large, list::keys, statement::Statement,
+    tables::MAX_ENTRY_LEN,
 };
 
 /// The maximum number of values that one statement removes.
@@ -28,9 +26,9 @@ const MAX_REWRITTEN: usize = 1 << 16;
 ///
 /// Ages are measured with the database's own clock, in milliseconds. A time in the future counts as one equally far in
 /// the past. Values of more than 999 000 000 bytes are refused.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SqlValues {
-    database: ProcessLocal<Arc<Database>>,
+    database: Handle<Database>,
     config: SqlValuesConfig,
 }
 
@@ -52,35 +50,19 @@ impl SqlValues {
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &SqlValuesConfig) -> Result<Self> {
         let (database, url) = Database::open(config.settings())?;
-        Ok(Self { database: ProcessLocal::new(database), config: SqlValuesConfig { url, ..config.clone() } })
-    }
-
-    /// Returns the SQL expression for the current time.
-    fn now(&self) -> &'static str {
-        self.database.current().tables.dialect().now()
+        Ok(Self { database: Handle::new(database), config: SqlValuesConfig { url, ..config.clone() } })
     }
 }
 
 impl ValueStore for SqlValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        let tables = &self.database.current().tables;
-        loop {
-            let wanted = Statement::new("SELECT bytes FROM fleche_values WHERE id = $1").bytes(id.as_bytes());
-            let found = tables.read(&wanted, |row| Ok(Bytes::copy_from_slice(row.bytes(0)?)))?.pop();
-            let Some(bytes) = found else { return Ok(None) };
-            match check(bytes.clone()) {
-                Ok(content) => return Ok(Some(content)),
-                Err(why) => match tables.quarantine_value(id, &bytes, &why)? {
-                    Quarantined::Gone => return Ok(None),
-                    Quarantined::Another => {}
-                },
-            }
-        }
+        self.database.current()?.tables.verified(Entry::value(id), |bytes| check(bytes).map(Some))
     }
 
     /// Stores the value without hashing it: a mismatch of bytes and digest is detected when the entry is read.
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
-        let (tables, now) = (&self.database.writable()?.tables, self.now());
+        let tables = &self.database.writable()?.tables;
+        let now = tables.dialect().now();
         let length = i64::try_from(encoded.len()).ok().filter(|_| encoded.len() <= MAX_ENTRY_LEN);
         let Some(length) = length else { return Err(too_large(&tables.name, encoded.len())) };
         if encoded.len() > MAX_REWRITTEN {
@@ -100,12 +82,12 @@ impl ValueStore for SqlValues {
 
     fn contains(&self, id: &Digest) -> Result<bool> {
         let wanted = Statement::new("SELECT 1 FROM fleche_values WHERE id = $1").bytes(id.as_bytes());
-        self.database.current().tables.has_row(&wanted)
+        self.database.current()?.tables.has_row(&wanted)
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        let tables = &self.database.current().tables;
-        let sql = format!("SELECT abs({} - put) FROM fleche_values WHERE id = $1", self.now());
+        let tables = &self.database.current()?.tables;
+        let sql = format!("SELECT abs({} - put) FROM fleche_values WHERE id = $1", tables.dialect().now());
         let age = tables.read(&Statement::new(sql).bytes(id.as_bytes()), |row| row.integer(0))?.pop();
         Ok(age.map(|age| Duration::from_millis(u64::try_from(age).unwrap_or(0))))
     }
@@ -115,6 +97,7 @@ impl ValueStore for SqlValues {
     }
 
     fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
+        let tables = &self.database.writable()?.tables;
         let mut removed = 0;
         for ids in ids.chunks(IDS_PER_STATEMENT) {
             let mut statement = Statement::new("DELETE FROM fleche_values WHERE id IN (");
@@ -126,37 +109,26 @@ impl ValueStore for SqlValues {
             if let Some(limit) = older_than {
                 // Ages are whole milliseconds, so an age exceeds the limit if it exceeds the truncated limit.
                 let limit = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
-                statement.push(&format!(" AND abs({} - put) > ${}", self.now(), statement.next()));
+                statement.push(&format!(" AND abs({} - put) > ${}", tables.dialect().now(), statement.next()));
                 statement = statement.integer(limit);
             }
             statement.push(" RETURNING 1");
-            removed += self.database.writable()?.tables.change(statement)? as u64;
+            removed += tables.change(statement)? as u64;
         }
         Ok(removed)
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
-        Ok(keys(&self.database.current().tables, "SELECT id FROM fleche_values WHERE id", prefix))
+        Ok(keys(&self.database.current()?.tables, "SELECT id FROM fleche_values WHERE id", prefix))
     }
 
     /// Waits for a commit to disk, in SQLite. In PostgreSQL this does nothing, since every commit waits for the disk,
     /// unless the server is configured otherwise.
     fn sync(&self, _id: &Digest) -> Result<()> {
-        self.database.current().tables.sync()?;
-        // Entries that were written to a file that has been removed are lost.
-        self.database.writable().map(drop)
+        self.database.synced(|database| database.tables.sync())
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {
         Box::new(self.config.clone())
-    }
-}
-
-impl fmt::Debug for SqlValues {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlValues")
-            .field("url", &self.config.url)
-            .field("schema", &self.config.schema)
-            .finish_non_exhaustive()
     }
 }

@@ -32,14 +32,16 @@ pub(crate) fn run(connection: &Connection, statement: &Statement<'_>) -> rusqlit
     Ok(())
 }
 
-/// Binds the parameters by their numbers: SQLite takes `$1` as a name, and numbers the names as they occur.
+/// Binds the parameters. SQLite takes `$1` as a name and numbers the names as they occur, which is in the order of the
+/// parameters.
 fn bind(prepared: &mut Prepared<'_>, parameters: &[Parameter<'_>]) -> rusqlite::Result<()> {
-    for index in 1..=prepared.parameter_count() {
-        let number = prepared.parameter_name(index).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
-        match number.and_then(|number| parameters.get(number.checked_sub(1)?)) {
-            Some(Parameter::Bytes(bytes)) => prepared.raw_bind_parameter(index, &**bytes)?,
-            Some(Parameter::Integer(integer)) => prepared.raw_bind_parameter(index, integer)?,
-            Some(Parameter::NoBytes) | None => prepared.raw_bind_parameter(index, Null)?,
+    debug_assert_eq!(prepared.parameter_count(), parameters.len());
+    for (index, parameter) in (1..).zip(parameters) {
+        debug_assert_eq!(prepared.parameter_name(index), Some(&*format!("${index}")));
+        match parameter {
+            Parameter::Bytes(bytes) => prepared.raw_bind_parameter(index, &**bytes)?,
+            Parameter::Integer(integer) => prepared.raw_bind_parameter(index, integer)?,
+            Parameter::NoBytes => prepared.raw_bind_parameter(index, Null)?,
         }
     }
     Ok(())

@@ -10,11 +10,7 @@ use std::{
 
 use fleche_core::{
     Error, Result,
-    spi::LockResultExt,
-    store::{
-        Place,
-        kit::{beside, free_numbered, sync_parent},
-    },
+    store::kit::{LockResultExt as _, Place, beside, free_numbered, sync_parent},
 };
 
 /// The page size of all files of fleche.
@@ -42,7 +38,9 @@ impl FileBytes {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let place = Place::of(path)?;
         let mut opened = OPENED.lock().ignore_poison();
-        opened.retain(|(_, file)| !is_removed(file));
+        // Files without a name are closed, so that their space on the disk becomes free.
+        #[cfg(unix)]
+        opened.retain(|(_, file)| file.metadata().is_ok_and(|file| std::os::unix::fs::MetadataExt::nlink(&file) > 0));
         if let Some((_, file)) = opened.iter().find(|(other, _)| *other == place) {
             return Ok(Self { path: path.to_owned(), file: file.clone() });
         }
@@ -119,18 +117,6 @@ impl FileBytes {
         });
         copied.map_err(Error::io("copy the damaged file to", to))
     }
-}
-
-/// Returns whether the file no longer has a name, so that closing it frees its space on the disk.
-#[cfg(unix)]
-fn is_removed(file: &File) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    file.metadata().is_ok_and(|file| file.nlink() == 0)
-}
-
-#[cfg(not(unix))]
-fn is_removed(_file: &File) -> bool {
-    false
 }
 
 fn names_own_table(bytes: &[u8]) -> bool {

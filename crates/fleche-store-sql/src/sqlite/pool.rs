@@ -11,7 +11,7 @@ use std::{
 use fleche_core::{job::blocking_hooks, spi::LockResultExt};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{execute, file_access::FileAccess, group::Group};
+use super::{execute, file_access::FileAccess, group::Group, repair::Repair};
 use crate::{
     error::DbError,
     limit::{Attempts, Limit, Timeout},
@@ -26,9 +26,11 @@ const STATEMENTS: usize = 64;
 /// The time that SQLite waits for a lock before it reports `SQLITE_BUSY` and the operation is tried again.
 const BUSY: Duration = Duration::from_millis(250);
 
-/// The connections to a SQLite file, which are opened on demand.
+/// The connections to a SQLite file, which are opened on demand. The file is repaired when an operation meets damage.
 pub(crate) struct Pool {
     settings: FileSettings,
+    /// The repair of the file, unless it can only be read.
+    pub(crate) repair: Option<Repair>,
     pub(crate) timeout: Timeout,
     readers: Mutex<Readers>,
     reader_returned: Condvar,
@@ -59,6 +61,7 @@ impl Pool {
         let settings = FileSettings { path: path.to_owned(), access, rollback };
         let pool = Self {
             settings,
+            repair: None,
             timeout: Timeout::new(timeout),
             readers: Mutex::default(),
             reader_returned: Condvar::new(),
@@ -108,11 +111,22 @@ impl Pool {
         self.in_time(0, |limit| self.writers.with(limit, || self.settings.connect(), sync))
     }
 
-    /// Tries the operation until it succeeds, fails permanently, or times out.
+    /// Tries the operation until it succeeds, fails permanently, or times out; if it meets damage, again after a repair.
     fn in_time<T>(
         &self,
         bytes_sent: usize,
         mut attempt: impl FnMut(Limit) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        match &self.repair {
+            Some(repair) => repair.watch(|| self.unrepaired(bytes_sent, &mut attempt)),
+            None => self.unrepaired(bytes_sent, &mut attempt),
+        }
+    }
+
+    fn unrepaired<T>(
+        &self,
+        bytes_sent: usize,
+        attempt: &mut impl FnMut(Limit) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let limit = Limit::new(self.timeout.get(), bytes_sent);
         let mut error = match attempt(limit) {
@@ -260,16 +274,18 @@ fn immutable(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fleche_core::store::kit::StoreName;
+
     use super::*;
-    use crate::{driver::Driver, prepare, sqlite::file::SqliteFile};
+    use crate::{driver::Driver, prepare};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
     /// Returns the file's journal mode and `synchronous` setting after a write and a sync.
     fn journal(path: &Path, rollback: bool) -> Result<(String, i64), DbError> {
         let pool = Pool::open(path, rollback, FileAccess::Full, MINUTE)?;
-        let driver = Driver::Sqlite(SqliteFile { pool, repair: None });
-        prepare::prepare(&driver, None, "the file")?;
+        let driver = Driver::Sqlite(pool);
+        prepare::prepare(&driver, None, &StoreName::new("sql store", "test"))?;
         driver.sync()?;
         let journal = driver.read(&Statement::new("PRAGMA journal_mode"), |row| row.text(0))?.remove(0);
         Ok((journal, driver.read(&Statement::new("PRAGMA synchronous"), |row| row.integer(0))?[0]))

@@ -8,7 +8,7 @@ use std::{
 
 use fleche_core::{
     CallKey, Digest, Error, Record, Result,
-    store::kit::{Direction, read_around_damage},
+    store::kit::{Direction, StoreName, read_around_damage},
 };
 use rusqlite::{
     Connection, ErrorCode, Row, params,
@@ -20,7 +20,7 @@ use super::{
     files::{FileBytes, first_page, foreign_table_in, is_own_table},
 };
 use crate::{
-    error::{config, sqlite_code},
+    error::sqlite_code,
     indexed::insertion,
     schema::{self, LEASE_TTL, millis},
     statement::Dialect,
@@ -39,21 +39,31 @@ pub(crate) struct Recovered {
     pub(crate) quarantined: usize,
 }
 
-/// Creates a database from the readable entries in a copy of a damaged one; the copy is modified. Entries are not verified
+/// Creates a database with empty tables.
+pub(crate) fn create(path: &Path) -> rusqlite::Result<()> {
+    let connection = open_unsafe(path)?;
+    for statement in schema::tables(Dialect::Sqlite, None) {
+        execute::run(&connection, &statement)?;
+    }
+    connection.execute_batch("COMMIT")
+}
+
+/// Opens a database and begins a transaction. The file is useless until it is complete, so a crash may damage it.
+fn open_unsafe(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN")?;
+    Ok(connection)
+}
+
+/// Fills an empty database with the readable entries in a copy of a damaged one; the copy is modified. Entries are not verified
 /// here, but when they are read.
 ///
 /// # Errors
 /// Fails with [`Error::Config`] if the database has tables of other programs or of a later version of fleche; otherwise
 /// with the error of the new database.
-pub(crate) fn recover(copy: &Path, fresh: &Path, store: &str) -> Result<Recovered> {
-    let failed = || Error::backend::<rusqlite::Error>(store);
-    let to = Connection::open(fresh).map_err(failed())?;
-    // The file is useless until it is complete, so a crash may damage it.
-    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN").map_err(failed())?;
-    for statement in schema::tables(Dialect::Sqlite, None) {
-        execute::run(&to, &statement).map_err(failed())?;
-    }
-    to.execute_batch("COMMIT; BEGIN").map_err(failed())?;
+pub(crate) fn recover(copy: &Path, fresh: &Path, store: &StoreName) -> Result<Recovered> {
+    let failed = || store.backend::<rusqlite::Error>();
+    let to = open_unsafe(fresh).map_err(failed())?;
     let mut from = open(copy).map_err(failed())?;
     if let Some(other) = other_table(&from) {
         return Err(would_be_lost(store, &other));
@@ -69,10 +79,8 @@ pub(crate) fn recover(copy: &Path, fresh: &Path, store: &str) -> Result<Recovere
     if let Ok(version @ schema::VERSION..) = from.query_row(version, [], |row| row.get::<_, i64>(0))
         && version != schema::VERSION
     {
-        return Err(config(
-            store,
-            format!("its tables have version {version}: use the version of fleche that created them"),
-        ));
+        let why = format!("its tables have version {version}: use the version of fleche that created them");
+        return Err(store.config(why));
     }
     let recovered = bring_over(&from, &to).map_err(failed())?;
     to.execute_batch("COMMIT").map_err(failed())?;
@@ -135,8 +143,8 @@ fn other_table(connection: &Connection) -> Option<String> {
 }
 
 /// Returns the error for a database that is not repaired because of another program's table in it.
-pub(crate) fn would_be_lost(store: &str, table: &str) -> Error {
-    config(store, format!("it also has the table `{table}`, which would be lost"))
+pub(crate) fn would_be_lost(store: &StoreName, table: &str) -> Error {
+    store.config(format!("it also has the table `{table}`, which would be lost"))
 }
 
 fn bring_over(from: &Connection, to: &Connection) -> rusqlite::Result<Recovered> {
