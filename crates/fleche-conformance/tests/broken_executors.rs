@@ -112,6 +112,7 @@ macro_rules! register {
             summary: "two threads, for the tests of the suite",
             reach: Reach::$reach,
             at_once: 2,
+            calls: 10_000,
             scratch: || Broken::scratch(Fault::$fault),
         }
     )*};

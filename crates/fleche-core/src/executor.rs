@@ -16,7 +16,13 @@ pub use task::{SubmitError, Task};
 pub use work::run_nested;
 pub use wrapped::{Wrapped, wrap_executor};
 
-use std::{any::Any, fmt::Debug, sync::Arc};
+use std::{
+    any::Any,
+    fmt::Debug,
+    path::Path,
+    sync::{Arc, LazyLock},
+    thread,
+};
 
 pub use crate::context::{assigned_gpus, task_info::with_assigned_gpus};
 use crate::{error::Result, store::Reach};
@@ -39,6 +45,13 @@ pub trait Executor: Debug + Send + Sync {
 
     /// Returns the processes in which the executor's workers are: [`Reach::Process`], or others.
     fn reach(&self) -> Reach;
+
+    /// Returns the number of calls that [`map`](ExecutorExt::map) submits before their results are taken. The default,
+    /// eight per core of this machine, keeps every local worker busy; a cluster needs more.
+    fn look_ahead(&self) -> usize {
+        static LOCAL: LazyLock<usize> = LazyLock::new(|| 8 * thread::available_parallelism().map_or(8, Into::into));
+        *LOCAL
+    }
 }
 
 /// The configuration of an executor, from which another process can create it. The rules of
@@ -47,6 +60,12 @@ pub trait Executor: Debug + Send + Sync {
 pub trait ExecutorConfig: ExecutorConfigObject + Debug + Send + Sync {
     /// Creates the executor.
     fn open(&self) -> Result<Arc<dyn Executor>>;
+
+    /// Makes relative paths in the configuration absolute. Called for configurations from a file, with the file's
+    /// directory. The default does nothing.
+    fn resolve(&mut self, directory: &Path) {
+        let _ = directory;
+    }
 }
 
 /// Clone and equality for boxed configurations.
@@ -95,6 +114,9 @@ macro_rules! forward {
             fn reach(&self) -> Reach {
                 (**self).reach()
             }
+            fn look_ahead(&self) -> usize {
+                (**self).look_ahead()
+            }
         }
     )*};
 }
@@ -113,6 +135,9 @@ pub struct ExecutorInfo {
     /// The number of calls that an executor from `scratch` runs concurrently; 0 if a call runs before its submission
     /// returns.
     pub at_once: usize,
+    /// The number of calls that a test of many calls submits: 10 000 for an executor on this machine, fewer for one
+    /// that takes milliseconds to start a call.
+    pub calls: usize,
     /// Creates an executor for tests.
     pub scratch: fn() -> Result<Arc<dyn Executor>>,
 }

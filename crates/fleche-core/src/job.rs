@@ -4,10 +4,12 @@ pub mod blocking_hooks;
 mod combinators;
 pub(crate) mod error;
 pub(crate) mod state;
+mod worker_loss;
 
 pub use combinators::{AsCompleted, as_completed, join_all, join_all_results};
 pub use error::{JobError, RemoteError};
 pub(crate) use error::{catch_panic, catch_store_panic};
+pub use worker_loss::{LossCause, WorkerLoss};
 
 use std::{
     fmt,

@@ -13,6 +13,7 @@ register_executor! {
     summary: "threads of this process",
     reach: Reach::Process,
     at_once: 2,
+    calls: 10_000,
     scratch: || Ok(Arc::new(ThreadPool::new(2)?)),
 }
 
@@ -21,6 +22,7 @@ register_executor! {
     summary: "the submitting thread",
     reach: Reach::Process,
     at_once: 0,
+    calls: 10_000,
     scratch: || Ok(Arc::new(SerialExecutor)),
 }
 
@@ -30,6 +32,7 @@ register_executor! {
     summary: "worker processes of this program",
     reach: Reach::Shared,
     at_once: 2,
+    calls: 10_000,
     scratch: || Ok(Arc::new(crate::ProcessPool::new(2)?)),
 }
 
@@ -39,6 +42,7 @@ register_executor! {
     summary: "a rayon pool",
     reach: Reach::Process,
     at_once: 2,
+    calls: 10_000,
     scratch: || crate::RayonConfig::with_threads(2).open(),
 }
 
@@ -48,6 +52,7 @@ register_executor! {
     summary: "the blocking threads of a tokio runtime",
     reach: Reach::Process,
     at_once: 2,
+    calls: 10_000,
     scratch: || {
         let runtime = ::tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).build();
         let runtime = runtime.map_err(|error| fleche_core::Error::backend("a tokio runtime")(error.to_string()))?;

@@ -172,11 +172,12 @@ pub(super) fn large_values(fixture: &ExecutorFixture) {
 }
 
 pub(super) fn many_calls(fixture: &ExecutorFixture) {
-    let mapped = fixture.executor.map(next, (0..10_000).map(|x| (x,))).map(Result::unwrap);
-    assert!(mapped.eq(1..=10_000), "the results of a map");
-    let jobs: Vec<_> = (0..1000).map(|x| fixture.executor.submit(next, (x,))).collect();
+    let calls = u64::try_from(fixture.info.calls).unwrap();
+    let mapped = fixture.executor.map(next, (0..calls).map(|x| (x,))).map(Result::unwrap);
+    assert!(mapped.eq(1..=calls), "the results of a map");
+    let jobs: Vec<_> = (0..calls.div_ceil(10)).map(|x| fixture.executor.submit(next, (x,))).collect();
     let joined = job::join_all(jobs).unwrap();
-    assert!(joined.into_iter().eq(1..=1000), "the results of calls submitted at once");
+    assert!(joined.into_iter().eq(1..=calls.div_ceil(10)), "the results of calls submitted at once");
 }
 
 pub(super) fn in_parallel(fixture: &ExecutorFixture) {

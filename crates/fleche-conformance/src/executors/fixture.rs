@@ -144,6 +144,10 @@ impl Executor for TaskCounter {
     fn reach(&self) -> Reach {
         self.executor.reach()
     }
+
+    fn look_ahead(&self) -> usize {
+        self.executor.look_ahead()
+    }
 }
 
 impl fmt::Debug for TaskCounter {

@@ -140,12 +140,16 @@ pub(super) fn executors_from_environment() -> Result<BTreeMap<String, Configured
         toml::from_str(text).map_err(|error| unusable_file(path, error.to_string()))
     };
     let mut found = BTreeMap::new();
+    let mut unusable = None;
     read_environment(parse, |path, file| {
-        for (name, table) in file.executors {
+        for (name, mut table) in file.executors {
+            if let Err(why) = table.get_mut("directory").map_or(Ok(()), expand_home) {
+                unusable.get_or_insert_with(|| unusable_file(path, format!("`[executor.{name}]`: {why}")));
+            }
             found.entry(name).or_insert_with(|| ConfiguredExecutor { file: path.to_owned(), table });
         }
     })?;
-    Ok(found)
+    unusable.map_or(Ok(found), Err)
 }
 
 /// Reads the file that [`FLECHE_CONFIG`](CONFIG_VARIABLE) names or, if it is not set, those that a search finds.

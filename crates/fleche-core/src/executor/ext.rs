@@ -1,11 +1,6 @@
 //! `ExecutorExt`: the methods that users call on an executor; `Map` and `With`, which they return.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    sync::{Arc, LazyLock},
-    thread,
-};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -51,7 +46,7 @@ pub trait ExecutorExt: Executor {
         F::Output: SubmittedResult,
         I: IntoIterator<Item = Args>,
     {
-        Map::new(self, function, inputs.into_iter())
+        Map::new(self, function, inputs.into_iter(), self.look_ahead())
     }
 
     /// Returns this executor with a request for these resources, which applies to everything submitted to it:
@@ -100,10 +95,8 @@ pub struct Map<'a, E: ?Sized, F, I, R> {
 }
 
 impl<'a, E: ?Sized, F, I, R> Map<'a, E, F, I, R> {
-    fn new(executor: &'a E, function: F, inputs: I) -> Self {
-        // Enough to keep every worker of this machine busy while one result is awaited.
-        static AHEAD: LazyLock<usize> = LazyLock::new(|| 8 * thread::available_parallelism().map_or(8, Into::into));
-        Self { executor, function, inputs, submitted: VecDeque::new(), ahead: *AHEAD, each_done: None }
+    fn new(executor: &'a E, function: F, inputs: I, ahead: usize) -> Self {
+        Self { executor, function, inputs, submitted: VecDeque::new(), ahead: ahead.max(1), each_done: None }
     }
 
     /// Runs the closure whenever a call ends, for any reason, before its result can be taken. It runs on the thread
@@ -119,7 +112,8 @@ impl<'a, E: ?Sized, F, I, R> Map<'a, E, F, I, R> {
         &self.inputs
     }
 
-    /// Sets the number of calls that may be submitted before their results are taken; at least one.
+    /// Sets the number of calls that may be submitted before their results are taken; at least one. The default is the
+    /// executor's [`look_ahead`](Executor::look_ahead).
     pub fn ahead(mut self, calls: usize) -> Self {
         self.ahead = calls.max(1);
         self
@@ -192,5 +186,9 @@ impl<E: Executor + ?Sized> Executor for With<'_, E> {
 
     fn reach(&self) -> Reach {
         self.executor.reach()
+    }
+
+    fn look_ahead(&self) -> usize {
+        self.executor.look_ahead()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex},
 };
 
@@ -33,6 +34,9 @@ static OPEN: LazyLock<Mutex<HashMap<String, WeakWrapped>>> = LazyLock::new(Mutex
 /// type = "processes"
 /// processes = 8
 /// ```
+///
+/// Relative paths in an executor's settings are relative to the directory of the file, and `~/` in its `directory` is the home
+/// directory.
 ///
 /// Otherwise, it is the `type` of an executor that is linked into the program, which is opened with its default settings:
 /// `fleche-exec` has `serial`, `threads` and, on Linux, `processes`, of which `threads` and
@@ -79,18 +83,20 @@ struct Settings {
     table: Table,
     /// The file and the table in it, or the name of a type.
     place: String,
+    /// The file, whose directory resolves relative paths.
+    file: Option<PathBuf>,
 }
 
 impl Settings {
     fn find(name: &str, configured: &BTreeMap<String, ConfiguredExecutor>) -> Result<Self> {
         if let Some(configured) = configured.get(name) {
             let place = format!("{}, `[executor.{name}]`", configured.file.display());
-            return Ok(Self { table: configured.table.clone(), place });
+            return Ok(Self { table: configured.table.clone(), place, file: Some(configured.file.clone()) });
         }
         let types: BTreeSet<_> = executors().into_iter().map(|executor| executor.name).collect();
         if types.contains(name) {
             let table = Table::from_iter([("type".to_owned(), Value::String(name.to_owned()))]);
-            return Ok(Self { table, place: format!("executor `{name}`") });
+            return Ok(Self { table, place: format!("executor `{name}`"), file: None });
         }
         let known: BTreeSet<_> = types.iter().copied().chain(configured.keys().map(String::as_str)).collect();
         let why = format!("there is no executor `{name}`; there are {known:?}{}", unlinked(types.is_empty()));
@@ -98,12 +104,15 @@ impl Settings {
     }
 
     fn open(self) -> Result<Arc<dyn Executor>> {
-        let Self { table, place } = self;
+        let Self { table, place, file } = self;
         let kind = table.get("type").and_then(Value::as_str).map(str::to_owned);
-        let config = Box::<dyn ExecutorConfig>::deserialize(table).map_err(|error| {
+        let mut config = Box::<dyn ExecutorConfig>::deserialize(table).map_err(|error| {
             let why = explain(error.message(), kind.as_deref());
             Error::Config { place: place.clone(), why }
         })?;
+        if let Some(directory) = file.as_deref().and_then(Path::parent) {
+            config.resolve(directory);
+        }
         config.open().map_err(|error| match error {
             Error::Config { .. } => Error::Config { place, why: error.report().to_string() },
             error => error,

@@ -198,7 +198,7 @@ pub fn isolate_in_process<R: 'static>(isolation: Isolation, body: BoundCall<R>) 
         Ok(result) => return result,
         Err(error) => error,
     };
-    if isolation.keep_on_panic && matches!(error, JobError::Panicked { .. } | JobError::WorkerLost { .. }) {
+    if isolation.keep_on_panic && matches!(error, JobError::Panicked { .. } | JobError::WorkerLost(_)) {
         directory.keep();
     } else {
         drop(directory);

@@ -26,6 +26,8 @@ pub struct Resources {
     gpus: Option<usize>,
     timeout: Option<Duration>,
     retries: Option<u32>,
+    nodes: Option<usize>,
+    tasks: Option<usize>,
     working_dir: Option<PathBuf>,
     env: BTreeMap<String, String>,
     options: BTreeMap<String, String>,
@@ -67,6 +69,10 @@ impl Resources {
         /// Sets the maximum number of restarts of the call after its worker is lost. Panics and errors are results and are
         /// not retried.
         retries: u32, wanted_retries;
+        /// Requests this number of nodes of a cluster.
+        nodes: usize, wanted_nodes;
+        /// Requests that the body run in this number of processes that form one MPI communicator.
+        tasks: usize, wanted_tasks;
     }
 
     /// Sets the working directory of the body.
@@ -111,6 +117,8 @@ impl Resources {
             gpus: of.gpus.or(or.gpus),
             timeout: of.timeout.or(or.timeout),
             retries: of.retries.or(or.retries),
+            nodes: of.nodes.or(or.nodes),
+            tasks: of.tasks.or(or.tasks),
             working_dir: of.working_dir.or(or.working_dir),
             env: or.env.into_iter().chain(of.env).collect(),
             options: or.options.into_iter().chain(of.options).collect(),
@@ -126,6 +134,8 @@ impl Resources {
             ("gpus", self.gpus.is_some()),
             ("timeout", self.timeout.is_some()),
             ("retries", self.retries.is_some()),
+            ("nodes", self.nodes.is_some()),
+            ("tasks", self.tasks.is_some()),
             ("working_dir", self.working_dir.is_some()),
             ("env", !self.env.is_empty()),
         ];

@@ -101,6 +101,10 @@ impl<E: Executor> Executor for Wrapped<E> {
     fn reach(&self) -> Reach {
         self.executor.reach()
     }
+
+    fn look_ahead(&self) -> usize {
+        self.executor.look_ahead()
+    }
 }
 
 /// The calls in flight through one executor. Held weakly, because a task that is gone leads none.

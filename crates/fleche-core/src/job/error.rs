@@ -4,6 +4,7 @@ use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use super::worker_loss::WorkerLoss;
 use crate::{
     error,
     runtime::panics::{CaughtPanic, carry},
@@ -21,14 +22,9 @@ pub enum JobError {
         /// `file:line:column` of the panic, if known.
         location: Option<String>,
     },
-    /// The worker process that ran the call has died.
-    #[error("the worker process that ran the call {}", death(*signal, *code))]
-    WorkerLost {
-        /// The signal that killed the worker, if it was killed.
-        signal: Option<i32>,
-        /// The exit code of the worker, if it exited.
-        code: Option<i32>,
-    },
+    /// The worker that ran the call was lost: its process died, its node failed, or its scheduler ended it.
+    #[error("{0}")]
+    WorkerLost(Box<WorkerLoss>),
     /// The job was cancelled before its body started.
     #[error("the call was cancelled before it started")]
     Cancelled,
@@ -47,18 +43,21 @@ fn place(location: Option<&str>) -> String {
     location.map_or_else(String::new, |location| format!(" at {location}"))
 }
 
-fn death(signal: Option<i32>, code: Option<i32>) -> String {
-    match (signal, code) {
-        (Some(signal), _) => format!("was killed by signal {signal}"),
-        (None, Some(code)) => format!("exited with code {code}"),
-        (None, None) => "was lost".to_owned(),
-    }
-}
-
 impl JobError {
     /// Creates a [`JobError::Rejected`] with this reason.
     pub fn rejected(why: impl Into<String>) -> Self {
         Self::Rejected { why: why.into() }
+    }
+
+    /// Creates the [`JobError::WorkerLost`] of a worker whose process ended with this signal or exit code.
+    pub fn worker_died(signal: Option<i32>, code: Option<i32>) -> Self {
+        WorkerLoss::died(signal, code).into()
+    }
+}
+
+impl From<WorkerLoss> for JobError {
+    fn from(loss: WorkerLoss) -> Self {
+        Self::WorkerLost(Box::new(loss))
     }
 }
 

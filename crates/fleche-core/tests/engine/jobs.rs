@@ -103,8 +103,8 @@ fn failed_job_records_nothing() {
     let cache = memory();
     let _active = cache.enter();
     let lost = failing(1);
-    MADE.take().fail(JobError::WorkerLost { signal: Some(9), code: None });
-    assert_eq!(lost.result(), Err(JobError::WorkerLost { signal: Some(9), code: None }));
+    MADE.take().fail(JobError::worker_died(Some(9), None));
+    assert_eq!(lost.result(), Err(JobError::worker_died(Some(9), None)));
     let dropped = failing(1);
     drop(MADE.take());
     assert!(matches!(dropped.result(), Err(JobError::Rejected { .. })));

@@ -131,7 +131,7 @@ impl WorkerEvents for Scheduler {
             } else {
                 let status = status.as_ref().ok();
                 let (signal, code) = (status.and_then(ExitStatusExt::signal), status.and_then(ExitStatus::code));
-                ended.add([task], &JobError::WorkerLost { signal, code });
+                ended.add([task], &JobError::worker_died(signal, code));
             }
         }
         if !ready && !killed {

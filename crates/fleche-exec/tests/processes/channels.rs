@@ -81,7 +81,7 @@ fn death_of_a_worker_is_noticed_while_a_descendant_holds_its_channel() {
     let pool = pool(1);
     let lost = pool.submit(forks_and_exits, (note.clone(),));
     let descendant = Noted::read(&note);
-    assert_eq!(result(lost), Err(JobError::WorkerLost { signal: None, code: Some(3) }));
+    assert_eq!(result(lost), Err(JobError::worker_died(None, Some(3))));
     assert!(result(pool.submit(whoami, ())).is_ok());
     drop(pool);
     assert!(descendant.lives());
@@ -132,7 +132,7 @@ fn body_that_writes_into_its_workers_channel_loses_only_its_own_task() {
         let lost = pool.submit(writes_into_sockets, (bytes.clone(),));
         let after = pool.submit(whoami, ());
         let lost = result(lost);
-        assert!(matches!(lost, Err(JobError::WorkerLost { .. })), "{lost:?} for {bytes:?}");
+        assert!(matches!(lost, Err(JobError::WorkerLost(_))), "{lost:?} for {bytes:?}");
         assert_ne!(result(before).unwrap(), result(after).unwrap());
         assert_eq!(pool.stats().lost, at as u64 + 1);
     }

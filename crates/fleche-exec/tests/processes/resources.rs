@@ -168,7 +168,7 @@ fn task_of_a_lost_worker_is_retried_up_to_its_limit() {
     let twice = pool.with(Resources::new().retries(2));
     assert_eq!(result(twice.submit(is_killed_the_first_times, (enough.clone(), 2))), Ok(3));
     let lost = result(twice.submit(is_killed_the_first_times, (too_few.clone(), 3)));
-    assert_eq!(lost, Err(JobError::WorkerLost { signal: Some(Signal::SIGABRT as i32), code: None }));
+    assert_eq!(lost, Err(JobError::worker_died(Some(Signal::SIGABRT as i32), None)));
     assert_eq!((lines(&enough).len(), lines(&too_few).len()), (3, 3));
 }
 
@@ -186,7 +186,7 @@ fn body_that_exceeds_its_memory_limit_loses_its_worker() {
     let limited = pool.with(Resources::new().memory_mb(64));
     assert_eq!(result(limited.submit(allocates, (32,))), Ok(32));
     let lost = result(limited.submit(allocates, (512,)));
-    assert_eq!(lost, Err(JobError::WorkerLost { signal: Some(Signal::SIGABRT as i32), code: None }));
+    assert_eq!(lost, Err(JobError::worker_died(Some(Signal::SIGABRT as i32), None)));
     // The limit applied to the task, not to the worker.
     result(limited.submit(allocates, (1,))).unwrap();
     assert_eq!(result(pool.submit(allocates, (512,))), Ok(512));

@@ -93,7 +93,7 @@ fn lost_worker_fails_all_jobs_that_share_its_task() {
     let jobs: Vec<_> = (0..2).map(|_| pool.submit(held_then_aborts, (gate.clone(),))).collect();
     fs::write(gate, "").unwrap();
     for job in jobs {
-        assert_eq!(result(job), Err(JobError::WorkerLost { signal: Some(6), code: None }));
+        assert_eq!(result(job), Err(JobError::worker_died(Some(6), None)));
     }
 }
 
@@ -133,7 +133,7 @@ fn lost_worker_fails_only_the_jobs_without_retries() {
     let plain = pool.submit(aborts_the_first_time, (gate.clone(), log.clone()));
     let stubborn = pool.with(Resources::new().retries(1)).submit(aborts_the_first_time, (gate.clone(), log));
     fs::write(gate, "").unwrap();
-    assert_eq!(result(plain), Err(JobError::WorkerLost { signal: Some(6), code: None }));
+    assert_eq!(result(plain), Err(JobError::worker_died(Some(6), None)));
     assert_eq!(result(stubborn), Ok(7));
 }
 

@@ -84,7 +84,7 @@ fn immediate_shutdown_kills_running_tasks_and_cancels_queued_ones() {
     let waits = pool.submit(whoami, ());
     wait_for(running);
     pool.shutdown_now();
-    assert_eq!(result(runs), Err(JobError::WorkerLost { signal: Some(9), code: None }));
+    assert_eq!(result(runs), Err(JobError::worker_died(Some(9), None)));
     assert_eq!(result(waits), Err(JobError::Cancelled));
 }
 

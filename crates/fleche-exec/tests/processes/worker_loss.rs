@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, process};
 
-use fleche_core::{ExecutorExt, Job, JobError, Resources, fleche, wrap_executor};
+use fleche_core::{ExecutorExt, Job, JobError, Resources, fleche, job::LossCause, wrap_executor};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -62,9 +62,9 @@ fn loses<T: std::fmt::Debug + PartialEq>(
     let lost = submit(&pool);
     let after: Vec<_> = (0..100).map(|x| pool.submit(next, (x,))).collect();
     match result(lost) {
-        Err(JobError::WorkerLost { signal, code }) => {
-            assert!(signals.contains(&signal), "{signal:?}");
-            assert_eq!(code, code_of_exit);
+        Err(JobError::WorkerLost(loss)) => {
+            assert!(loss.cause == LossCause::Died && signals.contains(&loss.signal), "{loss:?}");
+            assert_eq!(loss.code, code_of_exit);
         }
         other => panic!("{other:?}"),
     }
