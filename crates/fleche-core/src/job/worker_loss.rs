@@ -39,7 +39,7 @@ pub enum LossCause {
     TimeLimit,
     /// The job exceeded its memory limit.
     OutOfMemory,
-    /// Somebody cancelled the job with the tools of the scheduler.
+    /// A user or an administrator cancelled the job with the tools of the scheduler.
     CancelledByOperator,
     /// The scheduler could not start the job.
     LaunchFailed,

@@ -1,9 +1,13 @@
 //! Executors that a configuration file names, opened in a worker process.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use fleche_core::{
-    ExecutorExt, Resources,
+    Error, ExecutorExt, Resources,
     executor::{Executor, ExecutorConfig},
     executor_named,
 };
@@ -47,6 +51,37 @@ impl ExecutorConfig for Renamed {
     fn open(&self) -> fleche_core::Result<Arc<dyn Executor>> {
         Ok(executor_named(&self.name)?.inner().clone())
     }
+}
+
+/// The configuration of an executor with a directory, which its error shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Placed {
+    directory: PathBuf,
+}
+
+#[typetag::serde(name = "placed")]
+impl ExecutorConfig for Placed {
+    fn open(&self) -> fleche_core::Result<Arc<dyn Executor>> {
+        Err(Error::Config { place: "placed".to_owned(), why: format!("in <{}>", self.directory.display()) })
+    }
+
+    fn resolve(&mut self, directory: &Path) {
+        self.directory = directory.join(&self.directory);
+    }
+}
+
+#[test]
+fn relative_paths_are_in_the_directory_of_the_file_and_tilde_is_the_home_directory() {
+    let home = std::env::home_dir().unwrap();
+    for (setting, expected) in [("jobs", None), ("~/jobs", Some(home.join("jobs"))), ("/jobs", Some("/jobs".into()))] {
+        let directory = with_file(&format!("[executor.there]\ntype = \"placed\"\ndirectory = \"{setting}\"\n"));
+        let expected = expected.unwrap_or_else(|| directory.path().join("jobs"));
+        let error = use_in_worker(directory.path(), "there").unwrap_err();
+        assert!(error.contains(&format!("<{}>", expected.display())), "{error}");
+    }
+    let directory = with_file("[executor.there]\ntype = \"placed\"\ndirectory = \"~other/jobs\"\n");
+    let error = use_in_worker(directory.path(), "there").unwrap_err();
+    assert!(error.contains("`[executor.there]`") && error.contains("`~other/jobs`"), "{error}");
 }
 
 #[test]

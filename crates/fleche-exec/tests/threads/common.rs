@@ -57,7 +57,14 @@ impl Executor for Counting {
     fn reach(&self) -> Reach {
         self.pool.reach()
     }
+
+    fn look_ahead(&self) -> usize {
+        LOOK_AHEAD
+    }
 }
+
+/// The look-ahead of [`Counting`].
+pub(crate) const LOOK_AHEAD: usize = 6;
 
 /// Blocks the threads that wait at it until it is opened.
 #[derive(Debug, Default)]

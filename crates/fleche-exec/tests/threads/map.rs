@@ -5,9 +5,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use fleche_core::{ExecutorExt, fleche, wrap_executor};
+use fleche_core::{ExecutorExt, Resources, fleche, wrap_executor};
 
-use super::common::{Counting, Gate, memory, pool};
+use super::common::{Counting, Gate, LOOK_AHEAD, memory, pool};
 
 #[fleche]
 fn negated(x: i64) -> i64 {
@@ -37,6 +37,16 @@ fn map_accepts_an_infinite_iterator() {
     let pool = wrap_executor(pool(2));
     let results: Vec<_> = pool.map(negated, (0..).map(|x| (x,))).take(10).map(Result::unwrap).collect();
     assert_eq!(results, [0, -1, -2, -3, -4, -5, -6, -7, -8, -9]);
+}
+
+#[test]
+fn executor_states_how_far_inputs_are_taken_ahead() {
+    let counting = Counting::new();
+    let wrapped = wrap_executor(&counting);
+    let with_nothing = wrapped.with(Resources::new());
+    let mut map = with_nothing.map(|x: i64| x, (0..).map(|x| (x,)));
+    assert_eq!(map.next(), Some(Ok(0)));
+    assert_eq!(counting.submitted(), LOOK_AHEAD);
 }
 
 #[test]
