@@ -51,8 +51,8 @@ pub(crate) enum Task {
     Fork,
     /// Sets a limit for the size of files, and makes calls with results of this length.
     LimitFiles { length: usize },
-    /// Gives up root privileges.
-    ReadOnly,
+    /// Gives up root privileges, and makes calls of which this scene has recorded one with a damaged result.
+    ReadOnly { scene: u64 },
 }
 
 /// The stores on which a task works.

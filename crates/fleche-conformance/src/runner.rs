@@ -134,7 +134,7 @@ pub fn run_peer() {
         Request::Task(task, pair) => serde_json::to_vec(&capture(|| match task {
             Task::Fork => environment::fork_in_peer(&pair),
             Task::LimitFiles { length } => environment::limited_in_peer(&pair, length),
-            Task::ReadOnly => environment::read_only_in_peer(&pair),
+            Task::ReadOnly { scene } => environment::read_only_in_peer(&pair, scene),
         })),
     };
     file.write_all(&outcome.expect("an outcome is JSON")).expect("a peer can write its outcome");

@@ -45,6 +45,11 @@ impl Scene {
         Self(NEXT.fetch_add(1, Relaxed))
     }
 
+    /// Returns the scene of another process with this number.
+    pub(crate) fn from_id(id: u64) -> Self {
+        Self(id)
+    }
+
     /// Returns the number that identifies the scene.
     pub(crate) fn id(self) -> u64 {
         self.0

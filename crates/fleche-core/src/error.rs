@@ -143,6 +143,10 @@ impl Error {
             Self::Refused { store, operation } => (store, operation).hash(&mut hasher),
             // The messages of some errors leave out what distinguishes them.
             Self::Backend { store, source } => (store, Report::new(&**source).to_string()).hash(&mut hasher),
+            Self::Encode(source) => mem::discriminant(source).hash(&mut hasher),
+            Self::Argument { function, name, source } => {
+                (function, name, mem::discriminant(source)).hash(&mut hasher);
+            }
             Self::Config { place, .. } => place.hash(&mut hasher),
             _ => {}
         }
@@ -248,5 +252,20 @@ mod tests {
         assert_eq!(denied("read", "x"), denied("read", "y"));
         assert_ne!(denied("read", "x"), denied("write", "x"));
         assert_ne!(denied("read", "x"), Error::io("read", "x")(io::ErrorKind::StorageFull.into()).kind());
+    }
+
+    #[test]
+    fn kind_of_a_wrapped_error_depends_on_the_innermost_cause() {
+        let wrapped = |kind: io::ErrorKind| {
+            // `Display` of the outer errors is the same for all causes.
+            let inner = Error::backend("the engine")(Error::io("read", "x")(kind.into()));
+            Error::backend("a store")(io::Error::other(inner)).kind()
+        };
+        assert_eq!(wrapped(io::ErrorKind::TimedOut), wrapped(io::ErrorKind::TimedOut));
+        assert_ne!(wrapped(io::ErrorKind::TimedOut), wrapped(io::ErrorKind::StorageFull));
+        let argument = |source| Error::Argument { function: "f".to_owned(), name: "x", source }.kind();
+        assert_eq!(argument(EncodeError::TooDeep), argument(EncodeError::TooDeep));
+        assert_ne!(argument(EncodeError::TooDeep), argument(EncodeError::Write(denied())));
+        assert_ne!(Error::Encode(EncodeError::TooDeep).kind(), Error::Encode(EncodeError::Write(denied())).kind());
     }
 }

@@ -46,6 +46,8 @@ mod many_jobs;
 mod panics;
 #[path = "engine/parameters.rs"]
 mod parameters;
+#[path = "engine/read_only_engine.rs"]
+mod read_only_engine;
 #[path = "engine/records.rs"]
 mod records;
 #[path = "engine/results.rs"]

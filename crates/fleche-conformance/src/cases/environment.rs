@@ -2,7 +2,9 @@
 //! forked children.
 
 use fleche_core::{
-    CallStore, Error, ValueStore,
+    Cache, CallStore, Digest, Error, ValueStore,
+    cache::HotTier,
+    encoding,
     store::{CallStoreConfig, ValueStoreConfig},
 };
 
@@ -10,6 +12,7 @@ use crate::{
     fixture::Fixture,
     peer_process::{Pair, Task},
     store_kind::{Calls, StoreKind, Values},
+    test_calls::{Call, Scene, text},
     test_data::Item,
 };
 
@@ -96,9 +99,29 @@ pub(crate) fn read_only_user(fixture: &Fixture) {
     if stores_elsewhere(fixture) {
         return;
     }
-    fixture.with_modes(0o555, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
+    let scene = record_damaged_call(fixture).id();
+    fixture.with_modes(0o555, 0o444, || fixture.program.perform(Task::ReadOnly { scene }, fixture.pair()));
     // Other users may create files in the directory, but may not change the existing ones.
-    fixture.with_modes(0o777, 0o444, || fixture.program.perform(Task::ReadOnly, fixture.pair()));
+    fixture.with_modes(0o777, 0o444, || fixture.program.perform(Task::ReadOnly { scene }, fixture.pair()));
+}
+
+/// The call whose result is damaged.
+const DAMAGED: (u64, usize) = (7, 1000);
+
+/// Returns the id of the damaged result.
+fn damaged_id() -> Digest {
+    Digest::of(&encoding::to_vec(&text(DAMAGED.0, DAMAGED.1)).unwrap())
+}
+
+/// Records the call [`DAMAGED`], and damages its result.
+fn record_damaged_call(fixture: &Fixture) -> Scene {
+    let (scene, values) = (Scene::new(), fixture.open_values());
+    let cache = Cache::builder().values(values.clone()).calls(fixture.open_calls()).hot_tier(HotTier::OFF).build();
+    cache.scope(|| scene.call(Call::Long(DAMAGED.0, DAMAGED.1))).unwrap();
+    assert!(values.remove(&damaged_id(), None).unwrap(), "the result of a call is not in the value store");
+    values.put(&damaged_id(), b"other bytes").unwrap();
+    values.sync(&damaged_id()).unwrap();
+    scene
 }
 
 /// Puts the entries, and returns whether the backend stores them outside of the scratch directory.
@@ -114,20 +137,19 @@ pub(crate) use self::in_peer::{limited_in_peer, read_only_in_peer};
 pub(crate) fn limited_in_peer(_: &Pair, _length: usize) {}
 
 #[cfg(not(unix))]
-pub(crate) fn read_only_in_peer(_: &Pair) {}
+pub(crate) fn read_only_in_peer(_: &Pair, _scene: u64) {}
 
 #[cfg(unix)]
 mod in_peer {
     use std::{sync::mpsc, thread, time::Duration};
 
-    use fleche_core::{Cache, cache::HotTier};
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-    use super::{Calls, Error, LIMIT, Pair, StoreKind as _, Values, synced_items};
-    use crate::{
-        forked::give_up_root,
-        test_calls::{Call, Scene},
+    use super::{
+        Cache, Call, Calls, DAMAGED, Error, HotTier, LIMIT, Pair, Scene, StoreKind as _, Values, damaged_id,
+        synced_items,
     };
+    use crate::forked::give_up_root;
 
     /// The time limit for closing the stores.
     const TIMEOUT: Duration = Duration::from_mins(3);
@@ -160,7 +182,7 @@ mod in_peer {
         is_closed.recv_timeout(TIMEOUT).expect("stores that reached the limit are closed");
     }
 
-    pub(crate) fn read_only_in_peer(pair: &Pair) {
+    pub(crate) fn read_only_in_peer(pair: &Pair, scene: u64) {
         give_up_root();
         let (values, calls) = match (pair.values.open(), pair.calls.open()) {
             (Ok(values), Ok(calls)) => (values, calls),
@@ -178,11 +200,18 @@ mod in_peer {
             Values(values.clone()).assert_has(item);
             Calls(calls.clone()).assert_has(item);
         }
-        let scene = Scene::new();
+        let damaged = values.get(&damaged_id());
+        assert!(matches!(damaged, Err(Error::Damaged { .. }) | Ok(None)), "a damaged value is read as {damaged:?}");
         let cache = Cache::builder().values(values).calls(calls).hot_tier(HotTier::OFF).build();
         for x in 0..3 {
-            cache.scope(|| scene.call(Call::Long(x, 1000))).unwrap();
+            cache.scope(|| Scene::new().call(Call::Long(x, 1000))).unwrap();
         }
+        let scene = Scene::from_id(scene);
+        let before = scene.runs();
+        for _ in 0..2 {
+            cache.scope(|| scene.call(Call::Long(DAMAGED.0, DAMAGED.1))).unwrap();
+        }
+        assert!(scene.runs() > before, "a call with a damaged result is not computed");
     }
 }
 
@@ -194,12 +223,9 @@ pub(crate) fn forked_child(fixture: &Fixture) {
 /// Opens the stores and forks several children, which must compute without them. The parent's results must be recorded.
 #[cfg(unix)]
 pub(crate) fn fork_in_peer(pair: &Pair) {
-    use fleche_core::{Cache, DigestPrefix, Error, cache::HotTier};
+    use fleche_core::DigestPrefix;
 
-    use crate::{
-        forked::in_forked_child,
-        test_calls::{Call, Scene},
-    };
+    use crate::forked::in_forked_child;
 
     const RESULTS: u64 = 100;
     const TURNS: u64 = 4;

@@ -1,7 +1,7 @@
 //! Circuit breakers: they admit or deny the operations of a failing store.
 
 use std::{
-    fmt, io,
+    fmt, io, iter,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -280,14 +280,13 @@ pub(super) fn is_failure(error: &Error) -> bool {
     matches!(error, Error::Io { .. } | Error::Backend { .. })
 }
 
-/// Returns whether the operation timed out, so that the caller had to wait for the error.
+/// Returns whether the operation timed out, so that the caller had to wait for the error. The engine may have wrapped the
+/// error that says so.
 pub fn is_timeout(error: &Error) -> bool {
-    let source = match error {
-        Error::Io { source, .. } => Some(source),
-        Error::Backend { source, .. } => source.downcast_ref::<io::Error>(),
-        _ => None,
-    };
-    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
+    let outer: &(dyn std::error::Error + 'static) = error;
+    let mut causes = iter::successors(outer.source(), |cause| cause.source());
+    let is_timeout = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
+    is_failure(error) && causes.any(|cause| cause.downcast_ref().is_some_and(is_timeout))
 }
 
 #[cfg(test)]
@@ -448,9 +447,12 @@ mod tests {
         let damaged = Error::Damaged { entry: "e".to_owned(), why: "w".to_owned() };
         let refused = Error::Refused { store: "s".to_owned(), operation: "write" };
         assert!(!is_failure(&damaged) && !is_failure(&refused));
-        for timeout in [Error::io("read", "f")(timeout()), Error::backend("s")(timeout())] {
+        let of_engine = Error::backend("s")(Error::io("read", "f")(timeout()));
+        let twice = Error::backend("outer")(io::Error::other(Error::backend("s")(timeout())));
+        for timeout in [Error::io("read", "f")(timeout()), Error::backend("s")(timeout()), of_engine, twice] {
             assert!(is_failure(&timeout) && is_timeout(&timeout));
         }
         assert!(!is_timeout(&Error::backend("s")("broken")));
+        assert!(!is_timeout(&Error::backend("s")(Error::io("read", "f")(io::ErrorKind::NotFound.into()))));
     }
 }
