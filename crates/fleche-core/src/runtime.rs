@@ -1,7 +1,7 @@
 //! Services of the system for the other modules: threads, timers, processes, files, panics and warnings. Independent of calls
 //! and stores.
 
-pub(crate) mod background_thread;
+pub(crate) mod background_threads;
 pub(crate) mod blocking_pool;
 pub(crate) mod fork;
 pub(crate) mod internal_threads;

@@ -19,7 +19,7 @@ pub use crate::executor::remote::{Isolator, PortableCall, Reply, RunIsolated};
 pub use crate::job::{error::catch_panic, state::CancelHook};
 pub use crate::runtime::internal_threads::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};
 pub use crate::runtime::{
-    background_thread::{BackgroundThread, Next},
+    background_threads::{BackgroundThreads, Locked, Next},
     lock::LockResultExt,
     log,
     mode::worker_environment,

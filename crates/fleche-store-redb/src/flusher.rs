@@ -2,15 +2,14 @@
 //! durable.
 
 use std::{
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use fleche_core::store::kit::{LockResultExt as _, log, spawn};
+use fleche_core::{
+    spi::{BackgroundThreads, Next},
+    store::kit::log,
+};
 
 /// The time that the first pending entry waits for more entries. This delay and the commit together should stay below
 /// 100 ms.
@@ -32,99 +31,73 @@ pub(crate) trait Flush: Send + Sync + 'static {
 }
 
 /// The thread that makes commits durable, and its state.
-#[derive(Default)]
-pub(crate) struct Flusher {
-    state: Mutex<State>,
-    called: Condvar,
-    /// Whether the thread will check again for pending changes. Modified under the lock.
-    watching: AtomicBool,
-    /// Whether the thread should commit without delay. Modified under the lock.
-    flush_requested: AtomicBool,
-}
+pub(crate) struct Flusher(Arc<BackgroundThreads<State>>);
 
-#[derive(Default)]
 struct State {
-    stop: bool,
-    thread: Option<JoinHandle<()>>,
+    /// The time of the next commit, or `None` if the thread will not check again for pending changes.
+    due: Option<Instant>,
+    /// The delay before the next commit that is not requested earlier.
+    delay: Duration,
+    is_stopped: bool,
 }
 
 impl Flusher {
     /// Ensures that pending changes become durable soon.
     pub(crate) fn schedule(inner: &Arc<impl Flush>) {
-        if inner.flusher().watching.load(Ordering::Acquire) {
-            return;
-        }
-        let mut state = inner.flusher().lock();
-        if inner.flusher().watching.load(Ordering::Acquire) || state.stop {
-            return;
-        }
-        let clone = Arc::clone(inner);
-        match spawn("fleche-redb", move || clone.flusher().run(&*clone)) {
-            Ok(thread) => {
-                inner.flusher().watching.store(true, Ordering::Release);
-                // The previous thread has nothing left to do and is about to end.
-                state.thread = Some(thread);
-            }
-            Err(error) => {
-                inner.flusher().flush_requested.store(false, Ordering::Relaxed);
-                drop(state);
-                log::warn!("cannot start the thread that makes commits durable later, so this is done now: {error}");
-                inner.flush();
-            }
-        }
+        Self::schedule_within(inner, DELAY);
     }
 
     /// Ensures that pending changes are committed now, so that callers of `put` do not have to commit.
     pub(crate) fn flush_now(inner: &Arc<impl Flush>) {
-        if inner.flusher().flush_requested.load(Ordering::Relaxed) {
-            return;
-        }
-        {
-            let _state = inner.flusher().lock();
-            inner.flusher().flush_requested.store(true, Ordering::Relaxed);
-        }
-        Self::schedule(inner);
-        inner.flusher().called.notify_all();
+        Self::schedule_within(inner, Duration::ZERO);
     }
 
-    fn run(&self, inner: &impl Flush) {
-        let mut delay = DELAY;
-        loop {
-            let state = self.lock();
-            let waits = |state: &mut State| !state.stop && !self.flush_requested.load(Ordering::Relaxed);
-            let (state, _) = self.called.wait_timeout_while(state, delay, waits).ignore_poison();
-            self.flush_requested.store(false, Ordering::Relaxed);
-            if state.stop {
-                return;
+    fn schedule_within(inner: &Arc<impl Flush>, delay: Duration) {
+        let threads = &inner.flusher().0;
+        let mut state = threads.lock();
+        let at = Instant::now() + delay;
+        if state.is_stopped || state.due.is_some_and(|due| delay > Duration::ZERO || due <= at) {
+            return;
+        }
+        state.due = Some(at);
+        let to_flush = inner.clone();
+        let step = move |state: &mut State| match state.due {
+            Some(at) if !state.is_stopped && at > Instant::now() => Next::WaitUntil(at),
+            Some(now) if !state.is_stopped => {
+                // Until the commit has ended, or if it panics.
+                state.due = Some(now + LONGEST_DELAY);
+                let inner = to_flush.clone();
+                Next::Work(move || flush(&*inner))
             }
+            _ => Next::End,
+        };
+        if let Err(error) = BackgroundThreads::wake(threads.clone(), &mut state, step) {
+            state.due = None;
             drop(state);
-            delay = if inner.flush() { DELAY } else { LONGEST_DELAY.min(2 * delay) };
-            let state = self.lock();
-            self.flush_requested.store(false, Ordering::Relaxed);
-            self.watching.store(false, Ordering::Release);
-            // Checked after `watching` is cleared: a `put` after that starts another thread.
-            if state.stop || !inner.has_pending() {
-                return;
-            }
-            self.watching.store(true, Ordering::Release);
+            log::warn!("cannot start the thread that makes commits durable later, so this is done now: {error}");
+            inner.flush();
         }
     }
 
     /// Ends the thread, and prevents another one.
     pub(crate) fn stop(&self) {
-        let thread = {
-            let mut state = self.lock();
-            state.stop = true;
-            state.thread.take()
-        };
-        self.called.notify_all();
-        if let Some(thread) = thread {
-            // The thread does not panic. If it did, closing would make everything durable.
-            let _ = thread.join();
-        }
+        self.0.lock().is_stopped = true;
+        self.0.join();
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().ignore_poison()
+impl Default for Flusher {
+    fn default() -> Self {
+        let state = State { due: None, delay: DELAY, is_stopped: false };
+        Self(Arc::new(BackgroundThreads::one("fleche-redb", state)))
     }
+}
+
+/// Commits, and schedules the next commit if there are further changes.
+fn flush(inner: &impl Flush) {
+    let succeeded = inner.flush();
+    let mut state = inner.flusher().0.lock();
+    state.delay = if succeeded { DELAY } else { LONGEST_DELAY.min(2 * state.delay) };
+    // Under the lock: a `put` after this schedules another commit.
+    state.due = inner.has_pending().then(|| Instant::now() + state.delay);
 }

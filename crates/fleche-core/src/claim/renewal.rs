@@ -12,7 +12,7 @@ use super::OnAcquired;
 use crate::{
     call::CallKey,
     runtime::{
-        background_thread::{BackgroundThread, Locked, Next},
+        background_threads::{BackgroundThreads, Locked, Next},
         panics::contain,
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 const MIN_POLL: Duration = Duration::from_millis(10);
 const MAX_POLL: Duration = Duration::from_millis(250);
 
-pub(super) struct RenewalSchedule(Arc<BackgroundThread<State>>);
+pub(super) struct RenewalSchedule(Arc<BackgroundThreads<State>>);
 
 #[derive(Default)]
 struct State {
@@ -153,7 +153,7 @@ impl RenewalSchedule {
                 None => Next::Idle,
             }
         };
-        let started = BackgroundThread::wake(self.0.clone(), &mut self.lock(), step);
+        let started = BackgroundThreads::wake(self.0.clone(), &mut self.lock(), step);
         if let Err(error) = started {
             crate::runtime::log::error!(%error, "cannot start the thread that renews leases; calls may be computed twice");
         }
@@ -162,11 +162,11 @@ impl RenewalSchedule {
 
 impl Default for RenewalSchedule {
     fn default() -> Self {
-        Self(Arc::new(BackgroundThread::new("fleche-leases", State::default())))
+        Self(Arc::new(BackgroundThreads::one("fleche-leases", State::default())))
     }
 }
 
-fn run_due(thread: &BackgroundThread<State>, process_due: impl Fn() -> Option<Option<Duration>>) {
+fn run_due(thread: &BackgroundThreads<State>, process_due: impl Fn() -> Option<Option<Duration>>) {
     // The callbacks that receive leases may run arbitrary code.
     let next = contain(process_due);
     let mut state = thread.lock();

@@ -4,18 +4,23 @@
 //! as soon as other operations wait for a thread: it no longer counts against the limits, and another thread is started.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard},
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::{Arc, MutexGuard},
     task::{Wake, Waker},
     time::{Duration, Instant},
 };
 
-use super::{internal_threads::WaiterThreadGuard, lock::LockResultExt, panics::carry, thread_spawner, timer};
+use super::{
+    background_threads::{BackgroundThreads, Locked, Next},
+    panics::carry,
+    timer,
+};
 
 /// The maximum number of threads that wait for one store at a time; further operations are queued. A store that does
 /// not answer thus does not delay other stores.
 const THREADS_PER_STORE: usize = 8;
-/// The maximum number of threads that wait for stores at a time.
+/// The maximum number of operations that run at a time, not counting overdue ones.
 const THREADS: usize = 64;
 /// The time after which an operation is overdue.
 const OVERDUE_AFTER: Duration = Duration::from_secs(5);
@@ -23,22 +28,14 @@ const OVERDUE_AFTER: Duration = Duration::from_secs(5);
 const OVERDUE_PER_STORE: usize = 64;
 /// The maximum number of overdue operations. Further ones count against the limits.
 const OVERDUE: usize = 512;
-/// The time without work after which a thread ends.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+static POOL: BackgroundThreads<State> = BackgroundThreads::many("fleche-store", State::new());
 
-static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
-/// Notified when there is work.
-static CHANGED: Condvar = Condvar::new();
-
-#[derive(Default)]
 struct State {
-    stores: HashMap<usize, StoreQueue>,
-    /// The store of each operation that may begin now, in order.
+    stores: BTreeMap<usize, StoreQueue>,
+    /// The store of each operation that its store's limit permits to begin, in order.
     ready: VecDeque<usize>,
-    /// The number of threads, not counting those of overdue operations.
-    threads: usize,
-    /// The number of these threads that wait for work or are being started.
-    idle: usize,
+    /// The number of running operations that are not overdue.
+    running: usize,
     /// The number of overdue operations.
     overdue: usize,
     /// The number of operations that have begun so far.
@@ -51,7 +48,7 @@ struct State {
 #[derive(Default)]
 struct StoreQueue {
     pending: VecDeque<Work>,
-    /// The number of queued operations that may begin now.
+    /// The number of queued operations that the store's limit permits to begin.
     ready: usize,
     /// The start of each running operation that is not overdue, in order.
     running: BTreeMap<u64, Instant>,
@@ -75,6 +72,10 @@ struct RunningOperation {
 }
 
 impl State {
+    const fn new() -> Self {
+        Self { stores: BTreeMap::new(), ready: VecDeque::new(), running: 0, overdue: 0, begun: 0, next_check: None }
+    }
+
     fn push(&mut self, store: usize, work: Work) {
         self.stores.entry(store).or_default().pending.push_back(work);
         self.admit(store);
@@ -91,36 +92,42 @@ impl State {
         admits
     }
 
+    /// Returns whether an operation may begin.
+    fn can_begin(&self) -> bool {
+        !self.ready.is_empty() && self.running < THREADS
+    }
+
     fn begin(&mut self, now: Instant) -> Option<(RunningOperation, Work)> {
+        if !self.can_begin() {
+            return None;
+        }
         let store = self.ready.pop_front()?;
         let queue = self.stores.get_mut(&store)?;
         let work = queue.pending.pop_front()?;
         queue.ready -= 1;
         self.begun += 1;
         queue.running.insert(self.begun, now);
+        self.running += 1;
         Some((RunningOperation { store, number: self.begun }, work))
     }
 
-    /// Ends the operation. Returns whether its thread still counts; if not, the thread ends.
-    fn end(&mut self, begun: RunningOperation) -> bool {
-        let Some(queue) = self.stores.get_mut(&begun.store) else { return true };
-        let was_overdue = queue.running.remove(&begun.number).is_none();
-        queue.overdue -= usize::from(was_overdue);
-        self.overdue -= usize::from(was_overdue);
+    fn end(&mut self, begun: RunningOperation) {
+        let Some(queue) = self.stores.get_mut(&begun.store) else { return };
+        if queue.running.remove(&begun.number).is_some() {
+            self.running -= 1;
+        } else {
+            queue.overdue -= 1;
+            self.overdue -= 1;
+        }
         if queue.running.is_empty() && queue.overdue == 0 && queue.pending.is_empty() {
             self.stores.remove(&begun.store);
         }
         self.admit(begun.store);
-        if was_overdue && self.threads < THREADS {
-            self.threads += 1;
-            return true;
-        }
-        !was_overdue
     }
 
-    /// Returns whether operations wait because of the limit on all threads.
+    /// Returns whether operations wait because of the limit on all operations.
     fn is_full(&self) -> bool {
-        self.ready.len() > self.idle && self.threads >= THREADS
+        !self.ready.is_empty() && self.running >= THREADS
     }
 
     /// Returns whether an operation of the store waits for a thread.
@@ -142,7 +149,7 @@ impl State {
                 first.remove();
                 queue.overdue += 1;
                 self.overdue += 1;
-                self.threads -= 1;
+                self.running -= 1;
                 self.admit(store);
             }
         }
@@ -157,19 +164,20 @@ impl State {
         begun.filter(|_| self.overdue < OVERDUE).map(|begun| *begun + OVERDUE_AFTER)
     }
 
-    /// Counts the additional threads that the ready operations need, as far as the limit permits, and returns their
-    /// number.
-    fn add_threads(&mut self) -> usize {
-        let more = self.ready.len().saturating_sub(self.idle).min(THREADS.saturating_sub(self.threads));
-        self.threads += more;
-        self.idle += more;
-        more
-    }
-
-    /// Subtracts a thread that could not be started.
-    fn remove_thread(&mut self) {
-        self.threads -= 1;
-        self.idle -= 1;
+    /// Takes the next operation for a thread of the pool.
+    fn next(&mut self) -> Next<impl FnOnce() + use<>> {
+        let Some((begun, work)) = self.begin(Instant::now()) else { return Next::Idle };
+        let has_more = self.can_begin();
+        Next::Work(move || {
+            if has_more {
+                let mut state = POOL.lock();
+                if start_thread(&mut state).is_err() {
+                    // The timer tries again.
+                    schedule_check(state, Some(Instant::now() + OVERDUE_AFTER));
+                }
+            }
+            run(begun, work);
+        })
     }
 }
 
@@ -179,27 +187,26 @@ struct OverdueCheck;
 impl Wake for OverdueCheck {
     fn wake(self: Arc<Self>) {
         let now = Instant::now();
-        let mut state = lock();
+        let mut state = POOL.lock();
         // Without a timer thread, every timer is due at once. Then only new operations look for overdue ones.
         let is_due = state.next_check.take().is_some_and(|at| at <= now);
         state.mark_overdue(now);
-        let more = state.add_threads();
-        drop(state);
-        CHANGED.notify_all();
-        let failed = (0..more).filter(|_| thread_spawner::spawn("fleche-store", run_thread).is_err()).count();
-        let mut state = lock();
-        (0..failed).for_each(|_| state.remove_thread());
+        let started = start_thread(&mut state);
         if is_due {
-            // If a thread could not be started, the next timer tries again.
-            let again = (failed > 0).then(|| now + OVERDUE_AFTER);
+            let again = started.is_err().then(|| now + OVERDUE_AFTER);
             let at = state.next_overdue().or(again);
             schedule_check(state, at);
         }
     }
 }
 
+/// Lets another thread begin an operation, if one may begin.
+fn start_thread(state: &mut Locked<State>) -> io::Result<()> {
+    if state.can_begin() { BackgroundThreads::wake(&POOL, state, State::next) } else { Ok(()) }
+}
+
 /// Sets the timer that looks for overdue operations, unless one is set.
-fn schedule_check(mut state: MutexGuard<'_, State>, at: Option<Instant>) {
+fn schedule_check(mut state: MutexGuard<'_, Locked<State>>, at: Option<Instant>) {
     if let Some(at) = at
         && state.next_check.is_none()
     {
@@ -211,95 +218,52 @@ fn schedule_check(mut state: MutexGuard<'_, State>, at: Option<Instant>) {
 }
 
 pub(crate) fn push(store: usize, work: Work) {
-    let mut state = lock();
+    let mut state = POOL.lock();
     state.push(store, work);
-    let mut waits = state.waits(store);
+    let waits = state.waits(store);
     if waits {
         state.mark_overdue(Instant::now());
     }
-    let more = state.add_threads();
-    drop(state);
-    CHANGED.notify_one();
-    for _ in 0..more {
-        if thread_spawner::spawn("fleche-store", run_thread).is_ok() {
-            continue;
-        }
-        waits = true;
-        let mut state = lock();
-        state.remove_thread();
-        // The existing threads do the work; if there are none, this thread has to.
-        while state.threads == 0
-            && let Some((begun, work)) = state.begin(Instant::now())
-        {
-            state.threads += 1;
-            drop(state);
-            work();
-            state = lock();
-            if state.end(begun) {
-                state.threads -= 1;
-            }
-        }
+    let failed = start_thread(&mut state).is_err();
+    // The threads of running operations continue with this one. If there are none, this thread has to run it.
+    while failed
+        && state.running == 0
+        && let Some((begun, work)) = state.begin(Instant::now())
+    {
+        drop(state);
+        run(begun, work);
+        state = POOL.lock();
     }
-    if waits {
-        let state = lock();
+    if waits || failed {
         // If no thread could be started, the timer tries again.
-        let again = (state.ready.len() > state.idle).then(|| Instant::now() + OVERDUE_AFTER);
+        let again = (failed && state.can_begin()).then(|| Instant::now() + OVERDUE_AFTER);
         let at = state.next_overdue().or(again);
         schedule_check(state, at);
     }
 }
 
-/// Runs queued operations. Returns after [`KEEP_ALIVE`] without any, or if another thread has taken its place.
-fn run_thread() {
-    let mut state = lock();
-    state.idle -= 1;
-    loop {
-        if let Some((begun, work)) = state.begin(Instant::now()) {
-            drop(state);
-            // The operation catches its own panics; these come from wakers.
-            if let Err(panic) = carry(work) {
-                let (message, location) = panic.into_text();
-                crate::runtime::log::error!(%message, ?location, "the waker of a future panicked");
-            }
-            state = lock();
-            let remains = state.end(begun);
-            if state.next_check.is_none() && state.waits(begun.store) {
-                let at = state.next_overdue();
-                schedule_check(state, at);
-                state = lock();
-            }
-            if !remains {
-                return;
-            }
-            continue;
-        }
-        state.idle += 1;
-        let waits = WaiterThreadGuard::begin();
-        let waited = CHANGED.wait_timeout_while(state, KEEP_ALIVE, |state| state.ready.is_empty());
-        state = waited.ignore_poison().0;
-        drop(waits);
-        state.idle -= 1;
-        if state.ready.is_empty() {
-            state.threads -= 1;
-            return;
-        }
+/// Runs an operation that has begun.
+fn run(begun: RunningOperation, work: Work) {
+    // The operation catches its own panics; these come from wakers.
+    if let Err(panic) = carry(work) {
+        let (message, location) = panic.into_text();
+        crate::runtime::log::error!(%message, ?location, "the waker of a future panicked");
     }
-}
-
-/// Locks the state. No user code runs under the lock, so a panic cannot leave the state inconsistent.
-fn lock() -> MutexGuard<'static, State> {
-    STATE.lock().ignore_poison()
+    let mut state = POOL.lock();
+    state.end(begun);
+    if state.next_check.is_none() && state.waits(begun.store) {
+        let at = state.next_overdue();
+        schedule_check(state, at);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Begins an operation on each further thread that may be started, and returns their number.
+    /// Begins the operations that may begin, and returns their number.
     fn begin_all(state: &mut State, now: Instant) -> usize {
-        let more = state.add_threads();
-        state.idle -= more;
-        (0..more).map_while(|_| state.begin(now)).count()
+        std::iter::from_fn(|| state.begin(now)).count()
     }
 
     fn push(state: &mut State, store: usize, operations: usize) {
@@ -308,7 +272,7 @@ mod tests {
 
     #[test]
     fn operation_begins_in_place_of_one_that_is_overdue() {
-        let (mut state, now) = (State::default(), Instant::now());
+        let (mut state, now) = (State::new(), Instant::now());
         push(&mut state, 1, THREADS_PER_STORE);
         assert_eq!((begin_all(&mut state, now), state.next_overdue()), (THREADS_PER_STORE, None));
         push(&mut state, 1, 1);
@@ -318,14 +282,14 @@ mod tests {
         state.mark_overdue(now + OVERDUE_AFTER);
         assert_eq!((begin_all(&mut state, now), state.overdue, state.next_overdue()), (1, 1, None));
         for number in 1..=9 {
-            assert!(state.end(RunningOperation { store: 1, number }));
+            state.end(RunningOperation { store: 1, number });
         }
-        assert_eq!((state.stores.len(), state.overdue, state.threads), (0, 0, 9));
+        assert_eq!((state.stores.len(), state.overdue, state.running), (0, 0, 0));
     }
 
     #[test]
     fn number_of_overdue_operations_is_limited() {
-        let (mut state, mut now) = (State::default(), Instant::now());
+        let (mut state, mut now) = (State::new(), Instant::now());
         for store in 0..10 {
             push(&mut state, store, 100);
         }
@@ -335,7 +299,7 @@ mod tests {
             now += OVERDUE_AFTER;
             state.mark_overdue(now);
         }
-        assert_eq!((begun, state.overdue, state.threads), (OVERDUE + THREADS, OVERDUE, THREADS));
+        assert_eq!((begun, state.overdue, state.running), (OVERDUE + THREADS, OVERDUE, THREADS));
         assert!(state.stores.values().all(|queue| queue.overdue <= OVERDUE_PER_STORE));
         assert_eq!(state.next_overdue(), None);
     }

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, task::Waker, time::Instant};
 
 use super::{
-    background_thread::{BackgroundThread, Next},
+    background_threads::{BackgroundThreads, Next},
     fork,
     panics::carry,
 };
 
-static TIMER: BackgroundThread<Wakers> =
-    BackgroundThread::new("fleche-timer", Wakers { due: BTreeMap::new(), next: 0 });
+static TIMER: BackgroundThreads<Wakers> =
+    BackgroundThreads::one("fleche-timer", Wakers { due: BTreeMap::new(), next: 0 });
 
 /// The wakers by their times, and by numbers that tell apart those of the same time.
 struct Wakers {
@@ -42,7 +42,7 @@ pub(crate) fn set(at: Instant, waker: &Waker) -> Timer {
     let number = wakers.next;
     let is_earliest = wakers.due.first_key_value().is_none_or(|((first, _), _)| at < *first);
     wakers.due.insert((at, number), waker.clone());
-    if is_earliest && BackgroundThread::wake(&TIMER, &mut wakers, next_waker).is_err() {
+    if is_earliest && BackgroundThreads::wake(&TIMER, &mut wakers, next_waker).is_err() {
         let all = std::mem::take(&mut wakers.due);
         drop(wakers);
         all.into_values().for_each(Waker::wake);

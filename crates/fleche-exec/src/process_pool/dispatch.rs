@@ -149,8 +149,6 @@ pub(super) struct Deadlines {
     pub(super) workers: BTreeMap<(Instant, u64), u64>,
     /// The time at which the pool is to check again whether it has too few or too many workers.
     pub(super) next_check: Option<Instant>,
-    /// Whether the timer thread runs.
-    pub(super) watched: bool,
 }
 
 impl Deadlines {

@@ -1,94 +1,76 @@
 //! The request pool: threads of the pool's process for the store requests of workers, and for other long work.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{collections::VecDeque, io, sync::Arc};
 
-use fleche_core::spi::{LockResultExt, catch_panic, thread_spawner};
+use fleche_core::spi::{BackgroundThreads, Locked, Next, catch_panic};
 
 /// Threads for work that may take a long time: store requests of workers, and ends of jobs that have callbacks. Another
 /// thread starts when all are busy, so that no work waits for other work. Idle threads end.
-#[derive(Default)]
-pub(super) struct RequestPool {
-    state: Mutex<State>,
-    more: Condvar,
-}
+pub(super) struct RequestPool(Arc<BackgroundThreads<State>>);
 
 #[derive(Default)]
 struct State {
     work: VecDeque<Work>,
-    idle: usize,
-    /// Whether a new thread has yet to take its first work.
-    is_starting: bool,
+    /// Whether the pool is gone, so that idle threads end.
+    is_closed: bool,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// The time after which an idle thread ends.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
-
 impl RequestPool {
     /// Runs this work on one of the threads, at any time.
-    pub(super) fn serve(self: &Arc<Self>, work: Work) {
-        let mut state = self.lock();
+    pub(super) fn serve(&self, work: Work) {
+        let mut state = self.0.lock();
         state.work.push_back(work);
-        if !self.ensure_next_thread(state) {
-            // No thread can be started, so this one does the work.
-            while let Some(work) = { self.lock().work.pop_front() } {
-                run(work);
+        if start_thread(&self.0, &mut state).is_err() {
+            // This thread does the work.
+            while let Some(work) = state.work.pop_front() {
+                drop(state);
+                if let Err(panic) = catch_panic(work) {
+                    fleche_core::spi::log::error!(%panic, "a store or a callback panicked on a thread of a process pool");
+                }
+                state = self.0.lock();
             }
         }
     }
+}
 
-    /// Ensures that another thread takes the next work, if there is any. Returns whether that is ensured.
-    ///
-    /// Each thread calls this when it takes work. Long work thus always has another thread behind it, while short work
-    /// that arrives in thousands is done by few threads.
-    fn ensure_next_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> bool {
-        if state.work.is_empty() || state.is_starting {
-            return true;
-        }
-        if state.idle > 0 {
-            drop(state);
-            self.more.notify_one();
-            return true;
-        }
-        state.is_starting = true;
-        drop(state);
-        let servers = self.clone();
-        let started = thread_spawner::spawn(THREAD, move || servers.work());
-        if started.is_err() {
-            self.lock().is_starting = false;
-        }
-        started.is_ok()
-    }
-
-    fn work(self: &Arc<Self>) {
-        let mut state = self.lock();
-        state.is_starting = false;
-        loop {
-            state.idle += 1;
-            let waited = self.more.wait_timeout_while(state, KEEP_ALIVE, |state| state.work.is_empty());
-            state = waited.ignore_poison().0;
-            state.idle -= 1;
-            let Some(work) = state.work.pop_front() else { return };
-            self.ensure_next_thread(state);
-            run(work);
-            state = self.lock();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().ignore_poison()
+impl Default for RequestPool {
+    fn default() -> Self {
+        Self(Arc::new(BackgroundThreads::many(THREAD, State::default())))
     }
 }
 
-fn run(work: Work) {
-    if let Err(panic) = catch_panic(work) {
-        fleche_core::spi::log::error!(%panic, "a store or a callback panicked on a thread of a process pool; the thread continues");
+impl Drop for RequestPool {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_closed = true;
+        self.0.wake_waiting(&state);
     }
+}
+
+/// Ensures that another thread takes the next work, if there is any.
+///
+/// Each thread calls this when it takes work. Long work thus always has another thread behind it, while short work that
+/// arrives in thousands is done by few threads.
+fn start_thread(threads: &Arc<BackgroundThreads<State>>, state: &mut Locked<State>) -> io::Result<()> {
+    if state.work.is_empty() {
+        return Ok(());
+    }
+    let shared = threads.clone();
+    BackgroundThreads::wake(threads.clone(), state, move |state| match state.work.pop_front() {
+        Some(work) if state.work.is_empty() => Next::Work(work),
+        Some(work) => {
+            let threads = shared.clone();
+            Next::Work(Box::new(move || {
+                // If no thread can be started, this one continues with the next work.
+                let _ = start_thread(&threads, &mut threads.lock());
+                work();
+            }) as Work)
+        }
+        None if state.is_closed => Next::End,
+        None => Next::Idle,
+    })
 }
 
 /// The name of the threads of process pools.

@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
+    sync::{Arc, Condvar, MutexGuard, Weak},
     time::Instant,
 };
 
@@ -10,14 +10,14 @@ use bytes::Bytes;
 use fleche_core::{
     JobError,
     job::blocking_hooks,
-    spi::{CancelHook, LockResultExt, config_directory, thread_spawner},
+    spi::{BackgroundThreads, CancelHook, Locked, Next, config_directory},
 };
 
 use super::{
     codec::CallEncoder,
     dispatch::{CLOSED, Dispatch, EndedTasks, Placement, ProcessPoolStats},
     queued_task::QueuedTask,
-    request_pool::{self, THREAD},
+    request_pool::{self, RequestPool, THREAD},
     worker_connection::{self, PoolContext, WorkerEvents},
     worker_handle::WorkerHandle,
 };
@@ -25,11 +25,10 @@ use crate::{budget::Budget, interrupt::Cancel};
 
 /// The tasks and workers of a pool.
 pub(super) struct Scheduler {
-    state: Mutex<Dispatch>,
+    /// The state, and the timer: a thread that ends tasks at their timeouts, and checks the number of workers at set times.
+    state: Arc<BackgroundThreads<Dispatch>>,
     /// Notified when a worker has ended, or when another thread has ended a job.
     pub(super) ended: Condvar,
-    /// Notified when the next deadline has changed.
-    due: Condvar,
     /// Notified when a revoked task has come back, or can no longer come back.
     pub(super) revoked: Condvar,
     pub(super) context: Arc<PoolContext>,
@@ -40,14 +39,13 @@ pub(super) struct Scheduler {
 impl Scheduler {
     pub(super) fn new(limit: usize, replace_after: Option<u64>, budget: &Budget) -> Arc<Self> {
         Arc::new_cyclic(|holder: &Weak<Self>| Self {
-            state: Mutex::new(Dispatch::new(limit, budget)),
+            state: Arc::new(BackgroundThreads::one(THREAD, Dispatch::new(limit, budget))),
             ended: Condvar::new(),
-            due: Condvar::new(),
             revoked: Condvar::new(),
             context: Arc::new(PoolContext {
                 directory: config_directory().ok(),
                 encoder: CallEncoder::default(),
-                requests: Arc::default(),
+                requests: RequestPool::default(),
                 replace_after,
             }),
             holder: holder.clone() as _,
@@ -55,8 +53,8 @@ impl Scheduler {
     }
 
     /// Locks the state. No user code runs under the lock, so a poisoned state is consistent.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Dispatch> {
-        self.state.lock().ignore_poison()
+    pub(super) fn lock(&self) -> MutexGuard<'_, Locked<Dispatch>> {
+        self.state.lock()
     }
 
     pub(super) fn stats(&self) -> ProcessPoolStats {
@@ -82,7 +80,7 @@ impl Scheduler {
 
     /// Dispatches as many tasks as possible, in order, and ends workers that are no longer needed. Then ends the jobs
     /// in `ended`.
-    pub(super) fn dispatch(self: &Arc<Self>, mut state: MutexGuard<'_, Dispatch>, mut ended: EndedTasks) {
+    pub(super) fn dispatch(self: &Arc<Self>, mut state: MutexGuard<'_, Locked<Dispatch>>, mut ended: EndedTasks) {
         if state.killed {
             ended.add(mem::take(&mut state.queue), &JobError::Cancelled);
         }
@@ -209,16 +207,22 @@ impl Scheduler {
     }
 }
 
-/// The timer: a thread that ends tasks at their timeouts, and checks the number of workers at set times.
+/// The timer.
 impl Scheduler {
     /// Adds a deadline at which the task of this worker is ended.
-    pub(super) fn add_deadline(self: &Arc<Self>, state: &mut Dispatch, deadline: Instant, worker: u64, task: u64) {
+    pub(super) fn add_deadline(
+        self: &Arc<Self>,
+        state: &mut Locked<Dispatch>,
+        deadline: Instant,
+        worker: u64,
+        task: u64,
+    ) {
         state.deadlines.workers.insert((deadline, task), worker);
         self.wake_timer(state);
     }
 
     /// Sets the time of the next check of the workers, in place of the earlier one.
-    fn set_next_check(self: &Arc<Self>, state: &mut Dispatch, at: Option<Instant>) {
+    fn set_next_check(self: &Arc<Self>, state: &mut Locked<Dispatch>, at: Option<Instant>) {
         if state.deadlines.next_check != at {
             state.deadlines.next_check = at;
             match at {
@@ -228,63 +232,52 @@ impl Scheduler {
         }
     }
 
-    fn wake_timer(self: &Arc<Self>, state: &mut Dispatch) {
-        self.due.notify_one();
-        if !state.deadlines.watched {
-            let schedule = self.clone();
-            let started = thread_spawner::spawn(THREAD, move || schedule.run_timer());
-            state.deadlines.watched = started.is_ok();
-            if let Err(error) = started {
-                fleche_core::spi::log::error!(%error, "cannot start the thread that enforces timeouts; tasks may run longer");
+    fn wake_timer(self: &Arc<Self>, state: &mut Locked<Dispatch>) {
+        let scheduler = self.clone();
+        let step = move |state: &mut Dispatch| match state.deadlines.next() {
+            Some(at) if at > Instant::now() => Next::WaitUntil(at),
+            Some(_) => {
+                let scheduler = scheduler.clone();
+                Next::Work(move || scheduler.run_due(Instant::now()))
             }
+            None => Next::End,
+        };
+        if let Err(error) = BackgroundThreads::wake(self.state.clone(), state, step) {
+            fleche_core::spi::log::error!(%error, "cannot start the thread that enforces timeouts; tasks may run longer");
         }
     }
 
     /// Removes the deadline of a task that has ended in time.
-    pub(super) fn remove_deadline(&self, state: &mut Dispatch, deadline: Instant, task: u64) {
+    pub(super) fn remove_deadline(&self, state: &mut Locked<Dispatch>, deadline: Instant, task: u64) {
         state.deadlines.workers.remove(&(deadline, task));
         self.let_timer_end(state);
     }
 
     /// Removes the deadline of the task of a worker that is gone.
-    pub(super) fn remove_deadlines_of(&self, state: &mut Dispatch, worker: u64) {
+    pub(super) fn remove_deadlines_of(&self, state: &mut Locked<Dispatch>, worker: u64) {
         state.deadlines.workers.retain(|_, of| *of != worker);
         self.let_timer_end(state);
     }
 
     /// Wakes the thread to end if it has nothing left to do.
-    fn let_timer_end(&self, state: &Dispatch) {
-        if state.deadlines.watched && state.deadlines.next().is_none() {
-            self.due.notify_one();
+    fn let_timer_end(&self, state: &Locked<Dispatch>) {
+        if state.deadlines.next().is_none() {
+            self.state.wake_waiting(state);
         }
     }
 
-    /// Ends tasks that have timed out and checks the workers, until no deadline and no check is left.
-    fn run_timer(self: &Arc<Self>) {
+    /// Checks the workers, or ends the task with the earliest deadline, if that is due.
+    fn run_due(self: &Arc<Self>, now: Instant) {
         let mut state = self.lock();
-        while let Some(next) = state.deadlines.next() {
-            let now = Instant::now();
-            if next > now {
-                state = self.due.wait_timeout(state, next - now).ignore_poison().0;
-                continue;
-            }
-            if state.deadlines.next_check.take_if(|check| *check <= now).is_some() {
-                self.dispatch(state, EndedTasks::default());
-            } else {
-                self.time_out_first(state);
-            }
-            state = self.lock();
-        }
-        state.deadlines.watched = false;
-    }
-
-    /// Ends the task with the earliest deadline.
-    fn time_out_first(self: &Arc<Self>, mut state: MutexGuard<'_, Dispatch>) {
         let mut ended = EndedTasks::default();
-        if let Some(((_, task), worker)) = state.deadlines.workers.pop_first()
-            && let Some(handle) = state.handles.iter_mut().find(|handle| handle.id == worker)
-        {
-            ended.add(handle.time_out(task), &JobError::TimedOut);
+        if state.deadlines.next_check.take_if(|check| *check <= now).is_some() {
+            return self.dispatch(state, ended);
+        }
+        if let Some(entry) = state.deadlines.workers.first_entry().filter(|entry| entry.key().0 <= now) {
+            let ((_, task), worker) = entry.remove_entry();
+            if let Some(handle) = state.handles.iter_mut().find(|handle| handle.id == worker) {
+                ended.add(handle.time_out(task), &JobError::TimedOut);
+            }
         }
         drop(state);
         self.end_all(ended);

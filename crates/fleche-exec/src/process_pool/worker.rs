@@ -170,6 +170,7 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
 /// report that the task has started. The thread that reads the channel must not write to it, since the pool may wait for it
 /// to read.
 fn answer_revocations(channel: Arc<Channel>) -> io::Result<mpsc::Sender<(u64, Vec<u8>)>> {
+    // Not `BackgroundThreads`: the thread lives as long as the worker, so a channel is enough.
     let (sender, answers) = mpsc::channel::<(u64, Vec<u8>)>();
     thread_spawner::spawn("fleche-revoked", move || {
         for (asked, numbers) in answers {

@@ -46,7 +46,7 @@ pub(super) struct PoolContext {
     /// The working directory of the workers: the one in which the pool was created, if that is known.
     pub(super) directory: Option<PathBuf>,
     pub(super) encoder: CallEncoder,
-    pub(super) requests: Arc<RequestPool>,
+    pub(super) requests: RequestPool,
     /// The number of tasks that a worker may run in all.
     pub(super) replace_after: Option<u64>,
 }

@@ -32,7 +32,7 @@ const REVOKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl WorkerEvents for Scheduler {
     fn ready(&self, worker: u64) {
-        let Dispatch { handles, failed_starts, .. } = &mut *self.lock();
+        let Dispatch { handles, failed_starts, .. } = &mut **self.lock();
         if let Some(handle) = handles.iter().find(|handle| handle.id == worker) {
             failed_starts.remove(handle.env());
         }
@@ -53,7 +53,7 @@ impl WorkerEvents for Scheduler {
 
     fn paused(self: Arc<Self>, worker: u64, call: Option<CallKey>) {
         let mut state = self.lock();
-        let Dispatch { handles, free, .. } = &mut *state;
+        let Dispatch { handles, free, .. } = &mut **state;
         if let Some(handle) = handles.iter_mut().find(|handle| handle.id == worker) {
             free.give_back_cores(handle.pause(call));
         }
@@ -62,7 +62,7 @@ impl WorkerEvents for Scheduler {
 
     fn resumed(&self, worker: u64) {
         let mut state = self.lock();
-        let Dispatch { handles, free, stand_ins, .. } = &mut *state;
+        let Dispatch { handles, free, stand_ins, .. } = &mut **state;
         stand_ins.worker_resumed();
         if let Some(handle) = handles.iter_mut().find(|handle| handle.id == worker) {
             free.take_cores(handle.resume());
@@ -72,7 +72,7 @@ impl WorkerEvents for Scheduler {
     fn done(self: Arc<Self>, worker: u64, frame: &Frame, outcome: Result<Bytes, JobError>) {
         let (number, took) = (frame.number, Duration::from_nanos(frame::number(&frame.part(0))));
         let mut state = self.lock();
-        let Dispatch { handles, free, .. } = &mut *state;
+        let Dispatch { handles, free, .. } = &mut **state;
         let mut task = None;
         if let Some(handle) = handles.iter_mut().find(|handle| handle.id == worker) {
             task = handle.done(number, took);
@@ -95,7 +95,7 @@ impl WorkerEvents for Scheduler {
     fn revoked(self: Arc<Self>, worker: u64, asked: u64, numbers: &[u64]) {
         let mut state = self.lock();
         let mut ended = EndedTasks::default();
-        let Dispatch { handles, free, .. } = &mut *state;
+        let Dispatch { handles, free, .. } = &mut **state;
         if let Some(handle) = handles.iter_mut().find(|handle| handle.id == worker) {
             let returned = handle.revoked(asked, numbers);
             if let Some(mut grant) = handle.grant_back() {

@@ -19,6 +19,8 @@ use crate::budget::{Budget, Demand, Grant, ResourceTracker};
 
 /// The accepted tasks and the threads that run them. Tasks start in order, so that a task with a large demand is never
 /// passed over. Only a task that a thread of the pool waits for goes to the front, or starts at once.
+// Not `BackgroundThreads`: a thread gives back the resources of its last task and takes the next one under one lock, threads
+// that wait within a task are replaced, and shutting down joins all threads.
 pub(super) struct Scheduler {
     state: Mutex<State>,
     /// Notified when a task can run, or when no more tasks will arrive.

@@ -15,7 +15,7 @@ use std::{
 use fleche_core::{
     Result,
     claim::ClaimGuard,
-    spi::{BackgroundThread, LockResultExt, Next, WaiterThreadGuard, thread_spawner},
+    spi::{BackgroundThreads, LockResultExt, Next, WaiterThreadGuard, thread_spawner},
 };
 
 /// The callback that receives an acquired claim, or the error that prevents it.
@@ -63,7 +63,7 @@ pub(super) fn wait(wait: Box<dyn Wait>) {
 
 fn poll(wait: Box<dyn Wait>) -> Result<(), Box<dyn Wait>> {
     let mut poller = POLLER.lock();
-    if BackgroundThread::wake(&POLLER, &mut poller, Poller::next).is_err() {
+    if BackgroundThreads::wake(&POLLER, &mut poller, Poller::next).is_err() {
         return Err(wait);
     }
     poller.waits.push(wait);
@@ -133,7 +133,7 @@ struct Poller {
     next_check: Option<Instant>,
 }
 
-static POLLER: BackgroundThread<Poller> = BackgroundThread::new(
+static POLLER: BackgroundThreads<Poller> = BackgroundThreads::one(
     "fleche-claims",
     Poller { waits: Vec::new(), watched: Vec::new(), next_poll: None, next_check: None },
 );
@@ -146,7 +146,7 @@ pub(super) fn watch(waits: &Arc<impl Watched + 'static>) {
     if !poller.watched.iter().any(|watched| watched.ptr_eq(&new)) {
         poller.watched.push(new);
     }
-    let _ = BackgroundThread::wake(&POLLER, &mut poller, Poller::next);
+    let _ = BackgroundThreads::wake(&POLLER, &mut poller, Poller::next);
 }
 
 impl Poller {

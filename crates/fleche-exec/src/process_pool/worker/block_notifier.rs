@@ -9,7 +9,7 @@ use std::{
 use fleche_core::{
     CallKey,
     job::blocking_hooks::{Awaited, AwaitedJob, Pool},
-    spi::{BackgroundThread, Next},
+    spi::{BackgroundThreads, Next},
 };
 
 use super::channel::Channel;
@@ -19,7 +19,7 @@ use crate::process_pool::frame::Kind;
 const SHORT: Duration = Duration::from_millis(20);
 
 /// The pool, as waits in a task see it.
-pub(super) struct BlockNotifier(Arc<BackgroundThread<State>>);
+pub(super) struct BlockNotifier(Arc<BackgroundThreads<State>>);
 
 struct State {
     channel: Arc<Channel>,
@@ -34,14 +34,14 @@ struct State {
 impl BlockNotifier {
     pub(super) fn new(channel: Arc<Channel>) -> Self {
         let state = State { channel, begun: None, call: None, reported: false };
-        Self(Arc::new(BackgroundThread::new("fleche-waits", state)))
+        Self(Arc::new(BackgroundThreads::one("fleche-waits", state)))
     }
 
     fn begin(&self, call: Option<CallKey>) {
         let mut state = self.0.lock();
         (state.begun, state.call) = (Some(Instant::now()), call);
         // Without the thread, the pool does not learn of the wait and starts no stand-in.
-        let _ = BackgroundThread::wake(self.0.clone(), &mut state, State::next);
+        let _ = BackgroundThreads::wake(self.0.clone(), &mut state, State::next);
     }
 }
 

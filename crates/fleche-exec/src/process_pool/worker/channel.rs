@@ -183,6 +183,7 @@ impl Channel {
 
 impl DelayedWrites {
     fn start(channel: Arc<Channel>) -> io::Result<Self> {
+        // Not `BackgroundThreads`: a rendezvous channel makes the next large result wait for this one.
         let (results, to_write): (_, Receiver<Chunks<Vec<u8>>>) = sync_channel(0);
         let write = move || {
             for pieces in to_write {
