@@ -11,6 +11,12 @@ mod instructions;
 mod postgres;
 mod public_api;
 mod report;
+#[cfg(unix)]
+mod scratch;
+#[cfg(target_os = "linux")]
+mod slurm;
+#[cfg(target_os = "linux")]
+mod sshd;
 mod store_checks;
 mod tidy;
 
@@ -61,6 +67,12 @@ enum Command {
     Postgres(postgres::Arguments),
     /// Compare the public API of the published crates with the committed listing.
     PublicApi(public_api::Arguments),
+    /// Start a scratch cluster of Slurm on this machine, take it down, or run a command with one.
+    #[cfg(target_os = "linux")]
+    Slurm(slurm::Arguments),
+    /// Run a command with a temporary SSH server, whose client's command line is in `FLECHE_SSH`.
+    #[cfg(target_os = "linux")]
+    Sshd(sshd::Arguments),
     /// Check the layout rules that the compiler does not enforce.
     Tidy,
 }
@@ -73,26 +85,28 @@ fn main() -> ExitCode {
     // This program is also the worker of the process pools.
     #[cfg(target_os = "linux")]
     fleche_exec::init();
+    let done = |result: Result<(), String>| result.map(|()| ExitCode::SUCCESS);
     let result = match Arguments::parse().command {
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Conformance(arguments) => conformance::run(&arguments),
-        Command::Corrupt(arguments) => store_checks::run_corrupt(&arguments),
-        Command::Crash(arguments) => crash::run(&arguments),
-        Command::CrashChild(arguments) => crash::run_child(&arguments),
-        Command::DevBuilds(arguments) => dev_builds::run(&arguments),
-        Command::Faults(arguments) => faults::run(&arguments),
-        Command::FuzzStores(arguments) => store_checks::run_fuzz(&arguments),
-        Command::Instructions(arguments) => instructions::run(&arguments),
+        Command::Bench(arguments) => done(bench::run(&arguments)),
+        Command::Conformance(arguments) => done(conformance::run(&arguments)),
+        Command::Corrupt(arguments) => done(store_checks::run_corrupt(&arguments)),
+        Command::Crash(arguments) => done(crash::run(&arguments)),
+        Command::CrashChild(arguments) => done(crash::run_child(&arguments)),
+        Command::DevBuilds(arguments) => done(dev_builds::run(&arguments)),
+        Command::Faults(arguments) => done(faults::run(&arguments)),
+        Command::FuzzStores(arguments) => done(store_checks::run_fuzz(&arguments)),
+        Command::Instructions(arguments) => done(instructions::run(&arguments)),
         #[cfg(unix)]
         Command::Postgres(arguments) => postgres::run(&arguments),
-        Command::PublicApi(arguments) => public_api::run(&arguments),
-        Command::Tidy => tidy::run(),
+        Command::PublicApi(arguments) => done(public_api::run(&arguments)),
+        #[cfg(target_os = "linux")]
+        Command::Slurm(arguments) => slurm::run(&arguments),
+        #[cfg(target_os = "linux")]
+        Command::Sshd(arguments) => sshd::run(&arguments),
+        Command::Tidy => done(tidy::run()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|message| {
+        eprintln!("error: {message}");
+        ExitCode::FAILURE
+    })
 }

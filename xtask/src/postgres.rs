@@ -1,22 +1,20 @@
 //! Runs a temporary PostgreSQL server, on loopback and in a temporary directory, for the time of a command.
 
 use std::{
-    env,
-    ffi::OsString,
-    fs,
-    io::{BufRead, BufReader},
-    net::{Ipv4Addr, TcpListener},
+    env, fs,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
+    process::{Command, ExitCode, ExitStatus},
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, User, geteuid},
-};
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
+
+use crate::scratch::{
+    self, Account, CommandArguments, Daemon, catch_signals, exit_code, free_ports, output_within,
+    processes::{self, signal},
+    run_to_end,
+};
 
 /// The backend that needs the server.
 pub(crate) const BACKEND: &str = "sql-postgres";
@@ -25,7 +23,9 @@ const VARIABLE: &str = "FLECHE_POSTGRES";
 /// The line of the server's log after which it accepts connections.
 const READY: &str = "database system is ready to accept connections";
 const STARTING: &str = "starting PostgreSQL ";
-const CURE: &str = "install the PostgreSQL server: on Debian, `apt-get install postgresql`";
+const PACKAGE: &str = "postgresql";
+/// The time limit for preparing the server's directory, and for its start. Each takes less than a second on an idle machine.
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Returns whether a server is already set: the user's own, or the one of an enclosing run.
 pub(crate) fn is_installed() -> bool {
@@ -35,18 +35,16 @@ pub(crate) fn is_installed() -> bool {
 /// The arguments of `cargo xtask postgres`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The command and its arguments.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
+    #[command(flatten)]
+    command: CommandArguments,
 }
 
-/// Runs a command with a server.
+/// Runs a command with a server, and passes on its exit code.
 ///
 /// # Errors
-/// Fails if the server cannot be started, or if the command fails.
-pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
-    let [program, rest @ ..] = &arguments.command[..] else { return Err("no command is given".to_owned()) };
-    with_server(Command::new(program).args(rest))
+/// Fails if the server cannot be started, or the command cannot be run.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    with_server(&mut arguments.command.command()).map(exit_code)
 }
 
 /// Runs this program again, with the same arguments and with a server.
@@ -55,26 +53,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
 /// Fails if the server cannot be started, or if the program fails.
 pub(crate) fn run_again() -> Result<(), String> {
     let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    with_server(Command::new(program).args(env::args_os().skip(1)))
+    let status = with_server(Command::new(program).args(env::args_os().skip(1)))?;
+    if status.success() { Ok(()) } else { Err(format!("the run with PostgreSQL failed ({status})")) }
 }
 
 /// Runs a command with a server, which is stopped when the command ends, even if it fails.
-fn with_server(command: &mut Command) -> Result<(), String> {
+fn with_server(command: &mut Command) -> Result<ExitStatus, String> {
+    catch_signals()?;
     let server = Server::start()?;
     println!("{BACKEND}: PostgreSQL {}", server.version);
-    let run = command.env(VARIABLE, &server.url).status();
+    let ended = run_to_end(command.env(VARIABLE, &server.url));
     drop(server);
     println!("{BACKEND}: stopped the server");
-    match run {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("the command that was run with PostgreSQL failed ({status})")),
-        Err(error) => Err(format!("cannot run {}: {error}", command.get_program().display())),
-    }
+    ended
 }
 
 /// A running server. Dropping it stops the server and removes its directory.
 pub(crate) struct Server {
-    child: Child,
+    daemon: Daemon,
     pub(crate) url: String,
     pub(crate) version: String,
     programs: PathBuf,
@@ -89,20 +85,20 @@ impl Server {
     /// # Errors
     /// Fails if PostgreSQL is not installed, or does not start.
     pub(crate) fn start() -> Result<Self, String> {
-        let programs = programs().ok_or_else(|| format!("cannot find PostgreSQL's `initdb` and `postgres`; {CURE}"))?;
-        let directory = tempfile::Builder::new().prefix("fleche-postgres-").tempdir();
-        let directory = directory.map_err(|error| format!("cannot create a directory for PostgreSQL: {error}"))?;
-        let account = Account::find()?;
+        let programs = programs().ok_or_else(|| {
+            format!("cannot find PostgreSQL's `initdb` and `postgres`: on Debian, `apt-get install {PACKAGE}`")
+        })?;
+        let directory = scratch::directory("postgres")?;
+        let account = Account::for_daemon("postgres", "PostgreSQL", PACKAGE)?;
         account.give_ownership(directory.path())?;
         let data = directory.path().join("data");
-        let mut prepare = account.command(&programs.join("initdb"), directory.path());
+        let mut prepare = account.command(programs.join("initdb"), directory.path());
         prepare.arg("--pgdata").arg(&data).args(["--username=fleche", "--auth=trust", "--no-sync", "--encoding=UTF8"]);
-        let prepared = prepare.output().map_err(|error| format!("cannot run initdb: {error}"))?;
-        succeeded("initdb", prepared.status, &prepared.stderr)?;
-        let port = free_port()?;
-        let child = run_postgres(&programs, &account, &directory, port)?;
+        output_within(LIMIT, &mut prepare)?;
+        let port = free_ports(1)?[0];
+        let daemon = run_postgres(&programs, &account, &directory, port)?;
         let url = format!("postgres://fleche@127.0.0.1:{port}/postgres");
-        let mut server = Self { child, url, version: String::new(), programs, account, port, directory };
+        let mut server = Self { daemon, url, version: String::new(), programs, account, port, directory };
         server.version = server.wait_until_ready()?;
         Ok(server)
     }
@@ -112,14 +108,14 @@ impl Server {
     /// # Errors
     /// Fails if it does not start.
     pub(crate) fn restart(&mut self) -> Result<(), String> {
-        self.child = run_postgres(&self.programs, &self.account, &self.directory, self.port)?;
+        self.daemon = run_postgres(&self.programs, &self.account, &self.directory, self.port)?;
         self.wait_until_ready().map(drop)
     }
 
     /// Stops all processes of the server, so that it neither answers nor closes a connection.
     pub(crate) fn suspend(&self) {
         // The main process is stopped first, since it would start others.
-        signal(self.child.id(), Signal::SIGSTOP);
+        signal(self.daemon.id(), Signal::SIGSTOP);
         self.children().into_iter().for_each(|child| signal(child, Signal::SIGSTOP));
     }
 
@@ -128,127 +124,58 @@ impl Server {
         for child in self.children() {
             signal(child, Signal::SIGCONT);
         }
-        signal(self.child.id(), Signal::SIGCONT);
+        signal(self.daemon.id(), Signal::SIGCONT);
     }
 
     /// Kills all processes of the server at once.
     pub(crate) fn kill(&mut self) {
         self.suspend();
-        let children = self.children();
-        signal(self.child.id(), Signal::SIGKILL);
-        for child in &children {
-            signal(*child, Signal::SIGKILL);
-        }
-        let _ = self.child.wait();
         // A new server refuses to start while a process of the old one exists.
-        while children.iter().any(|child| parent_of(*child).is_some()) {
-            thread::park_timeout(Duration::from_millis(10));
-        }
+        let mut all = self.children();
+        all.push(self.daemon.id());
+        processes::kill_all(&all);
+        self.daemon.wait();
     }
 
     /// Returns the processes that the server has started.
     fn children(&self) -> Vec<u32> {
-        let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        ids.filter(|id| parent_of(*id) == Some(self.child.id())).collect()
+        processes::children_of(self.daemon.id())
     }
 
-    /// Reads the server's log until it accepts connections, and returns its version.
-    ///
-    /// A thread reads the rest of the log, so that the server never blocks on a full pipe.
+    /// Waits until the server's log says that it accepts connections, and returns its version.
     fn wait_until_ready(&mut self) -> Result<String, String> {
-        let output = self.child.stderr.take().ok_or("postgres has no error stream")?;
-        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        let (mut version, mut before) = (None, String::new());
-        for line in lines.by_ref() {
-            if let Some((_, rest)) = line.split_once(STARTING) {
-                version = Some(rest.split(" on ").next().unwrap_or(rest).to_owned());
-            }
-            if line.contains(READY) {
-                thread::spawn(move || lines.for_each(drop));
-                return version.ok_or_else(|| "PostgreSQL has not logged its version".to_owned());
-            }
-            before += &line;
-            before.push('\n');
-        }
-        Err(format!("postgres ended before it was ready:\n{before}"))
+        let file = log(&self.directory);
+        let mut text = String::new();
+        self.daemon.wait_until(LIMIT, || {
+            text = fs::read_to_string(&file).unwrap_or_default();
+            text.contains(READY)
+        })?;
+        let version = text.split_once(STARTING).and_then(|(_, rest)| rest.split(" on ").next());
+        version.map(str::to_owned).ok_or_else(|| "PostgreSQL has not logged its version".to_owned())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGINT is the fast shutdown, which closes all connections: see postgres(1).
-        let signalled = i32::try_from(self.child.id()).map(|id| kill(Pid::from_raw(id), Signal::SIGINT));
-        self.resume();
-        if !matches!(signalled, Ok(Ok(()))) {
-            // The server has ended by itself, or cannot be signalled and is killed.
-            let _ = self.child.kill();
+        for child in self.children() {
+            signal(child, Signal::SIGCONT);
         }
-        let _ = self.child.wait();
+        // SIGINT is the fast shutdown, which closes all connections: see postgres(1).
+        self.daemon.stop(Signal::SIGINT);
     }
 }
 
-fn run_postgres(programs: &Path, account: &Account, directory: &TempDir, port: u16) -> Result<Child, String> {
-    let mut server = account.command(&programs.join("postgres"), directory.path());
+fn run_postgres(programs: &Path, account: &Account, directory: &TempDir, port: u16) -> Result<Daemon, String> {
+    let mut server = account.command(programs.join("postgres"), directory.path());
     server.arg("-D").arg(directory.path().join("data"));
     server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off"]);
     // Without Unix sockets, since Debian's default directory for them is not writable for every user.
     server.args(["-c", "unix_socket_directories=", "-c", "log_destination=stderr", "-c", "logging_collector=off"]);
-    let child = server.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
-    child.map_err(|error| format!("cannot run postgres: {error}"))
+    Daemon::start("postgres", &mut server, &log(directory))
 }
 
-fn signal(process: u32, signal: Signal) {
-    // A process that has ended needs no signal.
-    let _ = i32::try_from(process).map(|id| kill(Pid::from_raw(id), signal));
-}
-
-/// Returns the parent of a running process, or `None` if there is no such process or it has ended.
-fn parent_of(process: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The program's name in parentheses may contain any characters, so parsing begins after the last parenthesis.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    if fields.next()? == "Z" { None } else { fields.next()?.parse().ok() }
-}
-
-/// The user that runs the server, which refuses to run as root: `postgres` if this process is root, else its own user.
-struct Account(Option<User>);
-
-impl Account {
-    fn find() -> Result<Self, String> {
-        if !geteuid().is_root() {
-            return Ok(Self(None));
-        }
-        match User::from_name("postgres") {
-            Ok(Some(user)) => Ok(Self(Some(user))),
-            Ok(None) => Err(format!("cannot run PostgreSQL as root, and there is no user `postgres`; {CURE}")),
-            Err(error) => Err(format!("cannot look up the user `postgres`: {error}")),
-        }
-    }
-
-    fn give_ownership(&self, directory: &Path) -> Result<(), String> {
-        let Self(Some(user)) = self else { return Ok(()) };
-        std::os::unix::fs::chown(directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-            .map_err(|error| format!("cannot change the owner of {} to `postgres`: {error}", directory.display()))
-    }
-
-    fn command(&self, program: &Path, directory: &Path) -> Command {
-        use std::os::unix::process::CommandExt;
-        let mut command = Command::new(program);
-        // The account may not be able to enter the current directory, and the log is parsed in English.
-        command.current_dir(directory).env("LC_ALL", "C").stdin(Stdio::null());
-        if let Self(Some(user)) = self {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
-        command
-    }
-}
-
-fn succeeded(program: &str, status: ExitStatus, output: &[u8]) -> Result<(), String> {
-    if status.success() {
-        return Ok(());
-    }
-    Err(format!("{program} failed ({status}):\n{}", String::from_utf8_lossy(output)))
+fn log(directory: &TempDir) -> PathBuf {
+    directory.path().join("log")
 }
 
 /// Returns the directory of the newest version's programs in Debian's location, or else of the first in `PATH`, if
@@ -262,11 +189,4 @@ fn programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut places = debian.chain(env::split_paths(&path));
     places.find(|place| ["initdb", "postgres"].iter().all(|program| place.join(program).is_file()))
-}
-
-/// Returns a port that is free at the moment.
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let address = listener.and_then(|listener| listener.local_addr());
-    address.map(|address| address.port()).map_err(|error| format!("cannot find a free port: {error}"))
 }
