@@ -116,6 +116,7 @@ pub(crate) fn require_programs(server: &str, programs: &[(&str, &str)]) -> Resul
     }
     let names: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
     let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    packages.sort_unstable();
     packages.dedup();
     let (names, packages) = (names.join(", "), packages.join(" "));
     Err(format!(
@@ -194,9 +195,9 @@ mod tests {
 
     #[test]
     fn missing_programs_are_named_with_their_packages() {
-        let programs = [("sh", "dash"), ("no-such-program", "one"), ("no-such-daemon", "one"), ("nor-this", "two")];
+        let programs = [("sh", "dash"), ("no-such-program", "one"), ("nor-this", "two"), ("no-such-daemon", "one")];
         let message = require_programs("Slurm", &programs).unwrap_err();
-        assert!(message.contains("no-such-program, no-such-daemon, nor-this"), "{message}");
+        assert!(message.contains("no-such-program, nor-this, no-such-daemon"), "{message}");
         assert!(message.ends_with("one two`"), "{message}");
         assert!(!message.contains("dash"), "{message}");
         assert_eq!(require_programs("Slurm", &programs[..1]), Ok(()));
