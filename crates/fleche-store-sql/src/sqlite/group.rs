@@ -3,7 +3,8 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread::{self, ThreadId},
 };
 
 use fleche_core::{job::blocking_hooks, spi::LockResultExt};
@@ -38,8 +39,8 @@ struct Queued {
     statements: Option<Vec<Statement<'static>>>,
 }
 
-#[derive(Default)]
 struct Waiter {
+    thread: ThreadId,
     state: Mutex<Progress>,
     changed: Condvar,
 }
@@ -48,13 +49,17 @@ struct Waiter {
 enum Progress {
     #[default]
     Waiting,
-    /// It is the waiting thread's turn to write.
-    Turn,
+    /// The waiting thread may try to write. It is not its turn yet, since code of its executor may run before it goes on.
+    MayTry,
     /// Another thread has run the statements.
     Done(Result<Vec<i64>, DbError>),
 }
 
 impl Waiter {
+    fn new() -> Self {
+        Self { thread: thread::current().id(), state: Mutex::default(), changed: Condvar::new() }
+    }
+
     fn tell(&self, progress: Progress) {
         *self.state.lock().ignore_poison() = progress;
         self.changed.notify_all();
@@ -104,50 +109,78 @@ impl Group {
         }
     }
 
-    /// Waits until it is this thread's turn, or another thread has run the statements.
+    /// Waits until this thread may write, or another thread has run the statements.
     fn wait(&self, statements: Option<&[Statement<'_>]>, limit: Limit) -> Result<Awaited<'_>, DbError> {
         let waiter = {
-            let mut writers = self.0.lock().ignore_poison();
-            if !writers.is_writing {
-                writers.is_writing = true;
-                let connection = writers.connection.take();
-                return Ok(Awaited::Turn(Turn { group: self, connection, taken: Vec::new() }));
+            let mut writers = self.writers();
+            if writers.may_overtake() {
+                return Ok(Awaited::Turn(self.begin(&mut writers)));
             }
-            let waiter = Arc::<Waiter>::default();
+            let waiter = Arc::new(Waiter::new());
             let statements = statements.filter(|statements| length(statements) <= MAX_SHARED_LEN);
             let statements = statements.map(|statements| statements.iter().map(Statement::to_static).collect());
             writers.queue.push_back(Queued { waiter: waiter.clone(), statements });
             waiter
         };
         let is_over = |progress: &Progress| !matches!(progress, Progress::Waiting);
-        let in_time = limit.wait_until(&waiter.state, &waiter.changed, is_over, "other threads are writing");
-        let mut progress = match in_time {
-            Ok(progress) => progress,
-            Err(error) => {
-                let mut writers = self.0.lock().ignore_poison();
-                let place = writers.queue.iter().position(|queued| Arc::ptr_eq(&queued.waiter, &waiter));
-                if let Some(place) = place {
+        loop {
+            let waited = limit.wait_until(&waiter.state, &waiter.changed, is_over, "other threads are writing");
+            let timed_out = waited.map(drop).err();
+            let mut writers = self.writers();
+            let progress = std::mem::take(&mut *waiter.state.lock().ignore_poison());
+            if let Progress::Done(result) = progress {
+                return Ok(Awaited::Done(result));
+            }
+            let place = writers.queue.iter().position(|queued| Arc::ptr_eq(&queued.waiter, &waiter));
+            match (timed_out, place) {
+                (None, Some(place)) if !writers.is_writing => {
                     writers.queue.remove(place);
+                    return Ok(Awaited::Turn(self.begin(&mut writers)));
+                }
+                // Another thread has begun to write first.
+                (None, _) => {}
+                (Some(error), Some(place)) => {
+                    writers.queue.remove(place);
+                    writers.wake_next();
                     return Err(error);
                 }
-                drop(writers);
                 // Another thread is running the statements, and cannot be stopped.
-                blocking_hooks::blocking(|| {
-                    let state = waiter.state.lock().ignore_poison();
-                    drop(waiter.changed.wait_while(state, |progress| !is_over(progress)).ignore_poison());
-                });
-                waiter.state.lock().ignore_poison()
+                (Some(_), None) => {
+                    drop(writers);
+                    blocking_hooks::blocking(|| {
+                        let state = waiter.state.lock().ignore_poison();
+                        drop(waiter.changed.wait_while(state, |progress| !is_over(progress)).ignore_poison());
+                    });
+                }
             }
-        };
-        let ended = std::mem::take(&mut *progress);
-        drop(progress);
-        Ok(match ended {
-            Progress::Done(result) => Awaited::Done(result),
-            Progress::Turn | Progress::Waiting => {
-                let connection = self.0.lock().ignore_poison().connection.take();
-                Awaited::Turn(Turn { group: self, connection, taken: Vec::new() })
-            }
-        })
+        }
+    }
+
+    /// Begins the turn of this thread.
+    fn begin(&self, writers: &mut Writers) -> Turn<'_> {
+        writers.is_writing = true;
+        Turn { group: self, connection: writers.connection.take(), taken: Vec::new() }
+    }
+
+    fn writers(&self) -> MutexGuard<'_, Writers> {
+        self.0.lock().ignore_poison()
+    }
+}
+
+impl Writers {
+    /// Returns whether a thread that is not in the queue may write now. It runs the statements of the first one in the
+    /// queue with its own. If these cannot be shared, other threads queue up, unless it is this thread that waits: when the
+    /// wait ends, its executor may run code that writes.
+    fn may_overtake(&self) -> bool {
+        let is_harmless = |first: &Queued| first.statements.is_some() || first.waiter.thread == thread::current().id();
+        !self.is_writing && self.queue.front().is_none_or(is_harmless)
+    }
+
+    /// Wakes the first thread in the queue if no thread writes.
+    fn wake_next(&self) {
+        if let Some(next) = self.queue.front().filter(|_| !self.is_writing) {
+            next.waiter.tell(Progress::MayTry);
+        }
     }
 }
 
@@ -181,7 +214,7 @@ impl Turn<'_> {
 
     /// Takes the batches that are queued now.
     fn take_queued(&mut self) {
-        let mut writers = self.group.0.lock().ignore_poison();
+        let mut writers = self.group.writers();
         let mut total = 0;
         while self.taken.len() < MAX_BATCHES
             && let Some(Queued { statements: Some(statements), .. }) = writers.queue.front()
@@ -196,7 +229,7 @@ impl Turn<'_> {
 
     /// Puts the taken batches back to the front of the queue, where each waits for its own turn.
     fn put_back(&mut self) {
-        let mut writers = self.group.0.lock().ignore_poison();
+        let mut writers = self.group.writers();
         for Queued { waiter, .. } in self.taken.drain(..).rev() {
             writers.queue.push_front(Queued { waiter, statements: None });
         }
@@ -224,7 +257,7 @@ impl Turn<'_> {
         run(connection, "COMMIT")?;
         #[cfg(test)]
         {
-            self.group.0.lock().ignore_poison().commits += 1;
+            self.group.writers().commits += 1;
         }
         for (queued, result) in self.taken.drain(..).zip(other_results) {
             queued.waiter.tell(Progress::Done(result));
@@ -236,12 +269,10 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.put_back();
-        let mut writers = self.group.0.lock().ignore_poison();
+        let mut writers = self.group.writers();
         writers.connection = self.connection.take();
-        match writers.queue.pop_front() {
-            Some(next) => next.waiter.tell(Progress::Turn),
-            None => writers.is_writing = false,
-        }
+        writers.is_writing = false;
+        writers.wake_next();
     }
 }
 
@@ -297,10 +328,12 @@ fn run_separately(connection: &Connection, statements: &[Statement<'_>]) -> Resu
 mod tests {
     use std::{
         panic::panic_any,
-        thread::{self, Scope, ScopedJoinHandle},
+        sync::mpsc,
+        thread::{Scope, ScopedJoinHandle},
         time::Duration,
     };
 
+    use fleche_core::job::blocking_hooks::{Awaited as AwaitedWork, AwaitedJob, Pool, within};
     use tempfile::TempDir;
 
     use super::*;
@@ -429,6 +462,53 @@ mod tests {
         });
         assert_eq!(scratch.commits(), 2);
         assert_eq!(scratch.stored(), [1, 2]);
+    }
+
+    /// A pool that writes 9 when its thread resumes for the first time.
+    struct Writing {
+        scratch: Arc<Scratch>,
+        paused: Mutex<Option<mpsc::Sender<()>>>,
+        resumed: Mutex<Option<Numbers>>,
+    }
+
+    impl Pool for Writing {
+        fn run_or_prioritize(&self, _: AwaitedJob<'_>, _: bool) {}
+
+        fn pause(&self, _: Option<Arc<dyn AwaitedWork>>) {
+            if let Some(paused) = self.paused.lock().unwrap().take() {
+                paused.send(()).unwrap();
+            }
+        }
+
+        fn resume(&self) {
+            let mut resumed = self.resumed.lock().unwrap();
+            if resumed.is_none() {
+                *resumed = Some(self.scratch.group.write(&[insert(9)], limit(), || self.scratch.connect()));
+            }
+        }
+    }
+
+    #[test]
+    fn executor_of_a_waiting_thread_can_write_before_that_thread() {
+        for size in [1, MAX_SHARED_LEN + 1] {
+            let scratch = Arc::new(Scratch::new());
+            let (sender, paused) = mpsc::channel();
+            let paused_once = Mutex::new(Some(sender));
+            let pool = Arc::new(Writing { scratch: scratch.clone(), paused: paused_once, resumed: Mutex::default() });
+            let put = "INSERT INTO t SELECT $1, NULL WHERE length($2) > 0 RETURNING n";
+            let put = Statement::new(put).integer(1).bytes(vec![7; size]);
+            let turn = scratch.turn();
+            let waiting = thread::spawn({
+                let (pool, scratch) = (pool.clone(), scratch.clone());
+                move || within(pool, || scratch.group.write(&[put], limit(), || scratch.connect()))
+            });
+            paused.recv().unwrap();
+            drop(turn);
+            assert_eq!(waiting.join().unwrap().unwrap(), [1]);
+            assert_eq!(pool.resumed.lock().unwrap().take().unwrap().unwrap(), [9]);
+            assert_eq!(scratch.stored(), [1, 9]);
+            scratch.commits();
+        }
     }
 
     #[test]
