@@ -20,6 +20,27 @@ use crate::scratch::{
 pub(crate) const BACKEND: &str = "sql-postgres";
 /// The environment variable that contains the server's URL for that backend.
 const VARIABLE: &str = "FLECHE_POSTGRES";
+/// The environment variable that contains the path of the server's certificate, which is signed by its own key.
+const CERTIFICATE: &str = "FLECHE_POSTGRES_CERTIFICATE";
+/// The rules of authentication, for tests: members of the role `needs_password` need a password, and members of `needs_tls` an
+/// encrypted connection.
+const AUTHENTICATION: &str = "\
+host all +needs_password all scram-sha-256
+hostnossl all +needs_tls all reject
+host all all all trust
+";
+/// The description of the certificate, for `openssl req`.
+const CERTIFICATE_REQUEST: &str = "\
+[req]
+prompt = no
+distinguished_name = name
+x509_extensions = extensions
+[name]
+CN = localhost
+[extensions]
+basicConstraints = critical, CA:FALSE
+subjectAltName = DNS:localhost, IP:127.0.0.1
+";
 /// The line of the server's log after which it accepts connections.
 const READY: &str = "database system is ready to accept connections";
 const STARTING: &str = "starting PostgreSQL ";
@@ -62,7 +83,7 @@ fn with_server(command: &mut Command) -> Result<ExitStatus, String> {
     catch_signals()?;
     let server = Server::start()?;
     println!("{BACKEND}: PostgreSQL {}", server.version);
-    let ended = run_to_end(command.env(VARIABLE, &server.url));
+    let ended = run_to_end(command.env(VARIABLE, &server.url).env(CERTIFICATE, server.certificate()));
     drop(server);
     println!("{BACKEND}: stopped the server");
     ended
@@ -95,12 +116,19 @@ impl Server {
         let mut prepare = account.command(programs.join("initdb"), directory.path());
         prepare.arg("--pgdata").arg(&data).args(["--username=fleche", "--auth=trust", "--no-sync", "--encoding=UTF8"]);
         output_within(LIMIT, &mut prepare)?;
+        let written = fs::write(data.join("pg_hba.conf"), AUTHENTICATION);
+        written.map_err(|error| format!("cannot write pg_hba.conf: {error}"))?;
+        create_certificate(&account, directory.path())?;
         let port = free_ports(1)?[0];
         let daemon = run_postgres(&programs, &account, &directory, port)?;
         let url = format!("postgres://fleche@127.0.0.1:{port}/postgres");
         let mut server = Self { daemon, url, version: String::new(), programs, account, port, directory };
         server.version = server.wait_until_ready()?;
         Ok(server)
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.directory.path().join("data/server.crt")
     }
 
     /// Starts the server again after it was killed, with the same data and on the same port.
@@ -165,10 +193,20 @@ impl Drop for Server {
     }
 }
 
+/// Creates the server's key and certificate where PostgreSQL looks for them.
+fn create_certificate(account: &Account, directory: &Path) -> Result<(), String> {
+    let request = directory.join("certificate.conf");
+    fs::write(&request, CERTIFICATE_REQUEST).map_err(|error| format!("cannot write {}: {error}", request.display()))?;
+    let mut create = account.command("openssl", directory);
+    create.args(["req", "-x509", "-days", "30", "-noenc", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    create.args(["-keyout", "data/server.key", "-out", "data/server.crt", "-config"]).arg(&request);
+    output_within(LIMIT, &mut create).map(drop)
+}
+
 fn run_postgres(programs: &Path, account: &Account, directory: &TempDir, port: u16) -> Result<Daemon, String> {
     let mut server = account.command(programs.join("postgres"), directory.path());
     server.arg("-D").arg(directory.path().join("data"));
-    server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off"]);
+    server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off", "-c", "ssl=on"]);
     // Without Unix sockets, since Debian's default directory for them is not writable for every user.
     server.args(["-c", "unix_socket_directories=", "-c", "log_destination=stderr", "-c", "logging_collector=off"]);
     Daemon::start("postgres", &mut server, &log(directory))

@@ -1,5 +1,5 @@
 //! Tests of guarantees of the SQL stores beyond the conformance suite, one concern per file. `cargo xtask postgres
-//! cargo test --package fleche-store-sql -- --ignored` runs the tests that need a PostgreSQL server.
+//! cargo test --package fleche-store-sql --all-features -- --ignored` runs the tests that need a PostgreSQL server.
 
 mod store {
     mod claims;
@@ -10,5 +10,7 @@ mod store {
     mod processes;
     mod repair;
     mod schema;
+    #[cfg(unix)]
+    mod server;
     mod timeouts;
 }

@@ -17,6 +17,7 @@ use fleche_core::{
 use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio_postgres::NoTls;
 
 /// The configurations of stores in an empty database.
 pub(crate) struct Scratch {
@@ -67,6 +68,19 @@ impl Scratch {
     fn outside(&self) -> Connection {
         Connection::open(self.directory.path().join("test.db")).unwrap()
     }
+}
+
+/// Runs the SQL on the PostgreSQL server, bypassing the store.
+pub(crate) fn execute_on_server(sql: &str) {
+    let url = env::var("FLECHE_POSTGRES").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        client.batch_execute(sql).await.unwrap();
+        drop(client);
+        connection.await.unwrap().unwrap();
+    });
 }
 
 /// Defines two tests of each behaviour: with a SQLite file, and with a PostgreSQL server.
@@ -121,13 +135,17 @@ pub(crate) fn count(calls: &SqlCalls) -> u32 {
 
 /// Starts the test `store::processes::child_process` of this binary in a child process, with this database.
 pub(crate) fn child(task: &str, scratch: &Scratch) -> Child {
-    Command::new(env::current_exe().unwrap())
+    child_command(task, scratch).spawn().unwrap()
+}
+
+pub(crate) fn child_command(task: &str, scratch: &Scratch) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
         .args(["--exact", "store::processes::child_process", "--nocapture"])
         .env("FLECHE_CHILD_TASK", task)
         .env("FLECHE_CHILD_CALLS", serde_json::to_string(&scratch.calls).unwrap())
         .env("FLECHE_CHILD_DIRECTORY", scratch.directory.path())
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stdout(Stdio::piped());
+    command
 }

@@ -5,9 +5,8 @@ use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Comma
 use fleche_conformance::give_up_root;
 use fleche_core::{CallStore, Digest, Error, ValueStore, claim::Claim};
 use fleche_store_sql::{SqlCalls, SqlCallsConfig, SqlValues, SqlValuesConfig};
-use tokio_postgres::NoTls;
 
-use super::common::{Scratch, key, record};
+use super::common::{Scratch, execute_on_server, key, record};
 
 #[test]
 fn tables_record_their_version() {
@@ -137,14 +136,7 @@ fn role_with_only_select_can_read() {
         "CREATE ROLE reader_{schema} LOGIN; GRANT USAGE ON SCHEMA {schema} TO reader_{schema};
          GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO reader_{schema}"
     );
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-        let connection = tokio::spawn(connection);
-        client.batch_execute(&sql).await.unwrap();
-        drop(client);
-        connection.await.unwrap().unwrap();
-    });
+    execute_on_server(&sql);
     let (_, host) = url.split_once('@').unwrap();
     let (mut values, mut calls) = (scratch.values.clone(), scratch.calls.clone());
     values.url = format!("postgres://reader_{schema}@{host}").into();
