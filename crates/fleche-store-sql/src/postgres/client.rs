@@ -44,9 +44,9 @@ impl Client {
         let rows = self.run(0, move |server| {
             let statement = statement.clone();
             async move {
-                let mut connection = server.acquire().await?;
-                let rows = connection.fetch(&statement).await?;
-                connection.give_back();
+                let mut pooled = server.acquire().await?;
+                let rows = pooled.connection.fetch(&statement).await?;
+                pooled.give_back();
                 Ok(rows)
             }
         })?;
@@ -60,12 +60,12 @@ impl Client {
         let rows = self.run(bytes, move |server| {
             let statements = statements.clone();
             async move {
-                let mut connection = server.acquire().await?;
+                let mut pooled = server.acquire().await?;
                 let rows = match &*statements {
-                    [statement] => connection.fetch(statement).await?,
-                    statements => connection.transact(statements).await?,
+                    [statement] => pooled.connection.fetch(statement).await?,
+                    statements => pooled.connection.transact(statements).await?,
                 };
-                connection.give_back();
+                pooled.give_back();
                 Ok(rows)
             }
         })?;

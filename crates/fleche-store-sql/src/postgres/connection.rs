@@ -15,7 +15,8 @@ use crate::statement::{Parameter, Statement};
 
 /// The maximum number of prepared statements of a connection.
 const STATEMENTS: usize = 128;
-/// The maximum number of statements of a transaction that are sent before the first result has arrived.
+/// The maximum number of statements of a transaction that are sent before the first result has arrived. `join_all` polls
+/// more than 30 futures in several turns, so `COMMIT` would be sent between them.
 const PIPELINED: usize = 16;
 /// The statement, executed on each connection, that makes the server abort statements that run longer, since the client
 /// may be gone.

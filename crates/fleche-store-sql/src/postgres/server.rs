@@ -1,7 +1,6 @@
 //! `Server`: the connections of this process to one PostgreSQL server.
 
 use std::{
-    ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -29,7 +28,7 @@ struct Idle {
 
 /// A connection in use. If it is dropped without being returned to the pool, it is closed.
 pub(crate) struct PooledConnection {
-    connection: Connection,
+    pub(crate) connection: Connection,
     server: Arc<Server>,
     _permit: OwnedSemaphorePermit,
 }
@@ -87,19 +86,5 @@ impl PooledConnection {
         if !server.permits.is_closed() {
             server.idle().push(Idle { connection, since: Instant::now() });
         }
-    }
-}
-
-impl Deref for PooledConnection {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl DerefMut for PooledConnection {
-    fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.connection
     }
 }

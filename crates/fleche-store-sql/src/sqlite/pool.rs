@@ -50,8 +50,6 @@ struct FileSettings {
 struct Readers {
     idle: Vec<Connection>,
     in_use: usize,
-    /// The number of threads that wait for a connection.
-    waiting: usize,
 }
 
 impl Pool {
@@ -147,20 +145,12 @@ impl Pool {
 
     /// Returns the right to read once few enough threads do.
     fn reader(&self, limit: Limit) -> Result<Reader<'_>, DbError> {
-        let is_free = |readers: &Readers| readers.in_use < READERS;
         let mut readers = self.readers();
-        if !is_free(&readers) {
-            readers.waiting += 1;
+        if readers.in_use == READERS {
             drop(readers);
+            let is_free = |readers: &Readers| readers.in_use < READERS;
             let why = "other threads use all connections";
-            let waited = limit.wait_until(&self.readers, &self.reader_returned, is_free, why);
-            let (mut after, result) = match waited {
-                Ok(readers) => (readers, Ok(())),
-                Err(error) => (self.readers(), Err(error)),
-            };
-            after.waiting -= 1;
-            result?;
-            readers = after;
+            readers = limit.wait_until(&self.readers, &self.reader_returned, is_free, why)?;
         }
         readers.in_use += 1;
         Ok(Reader { pool: self, connection: readers.idle.pop() })
@@ -191,11 +181,12 @@ impl Reader<'_> {
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         let mut readers = self.pool.readers();
+        // Threads wait only while all connections are in use.
+        if readers.in_use == READERS {
+            self.pool.reader_returned.notify_all();
+        }
         readers.in_use -= 1;
         readers.idle.extend(self.connection.take());
-        if readers.waiting > 0 {
-            self.pool.reader_returned.notify_one();
-        }
     }
 }
 
