@@ -49,7 +49,7 @@ struct Waiter {
 enum Progress {
     #[default]
     Waiting,
-    /// The waiting thread may try to write. It is not its turn yet, since code of its executor may run before it goes on.
+    /// The waiting thread may try to write. It is not its turn yet, since code of its executor may run when the wait ends.
     MayTry,
     /// Another thread has run the statements.
     Done(Result<Vec<i64>, DbError>),
@@ -124,8 +124,8 @@ impl Group {
         };
         let is_over = |progress: &Progress| !matches!(progress, Progress::Waiting);
         loop {
-            let waited = limit.wait_until(&waiter.state, &waiter.changed, is_over, "other threads are writing");
-            let timed_out = waited.map(drop).err();
+            let in_time = limit.wait_until(&waiter.state, &waiter.changed, is_over, "other threads are writing");
+            let timed_out = in_time.map(drop).err();
             let mut writers = self.writers();
             let progress = std::mem::take(&mut *waiter.state.lock().ignore_poison());
             if let Progress::Done(result) = progress {
