@@ -12,7 +12,7 @@ pub(crate) use file::SearchRootOverride;
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
 pub(crate) use named::configured_executors;
 pub use trust::MAX_CONFIG_LEN;
-pub(crate) use unknown_backend::nearest as nearest_name;
+pub(crate) use unknown_backend::{did_you_mean, list};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 

@@ -182,7 +182,8 @@ pub use store::{CallStore, ValueStore};
 #[doc(hidden)]
 pub mod __private;
 
-/// The examples of the README, compiled and run as doctests.
+/// The examples of the repository's README and of this crate's, compiled as doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

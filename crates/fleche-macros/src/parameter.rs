@@ -183,7 +183,7 @@ impl VisitMut for ImplTraits {
     fn visit_type_mut(&mut self, ty: &mut Type) {
         visit_mut::visit_type_mut(self, ty);
         if let Type::ImplTrait(implied) = ty {
-            let name = format_ident!("__Fleche{}", self.parameters.len());
+            let name = format_ident!("__Fleche{}", self.parameters.len(), span = implied.impl_token.span);
             let bounds = &implied.bounds;
             self.parameters.push(syn::parse_quote!(#name: #bounds));
             *ty = syn::parse_quote!(#name);

@@ -42,6 +42,12 @@ pub trait Callable<Args>: Send + 'static {
 }
 
 /// A tuple of up to twelve arguments that can be submitted.
+#[diagnostic::on_unimplemented(
+    message = "the arguments `{Self}` cannot be submitted",
+    label = "this must be a tuple, such as `(x,)`, of values that are `Serialize + DeserializeOwned + Send + 'static`",
+    note = "if a parameter is a reference, bind the call and run it: `pool.run(f::bind(…))` in place of \
+            `pool.submit(f, (…))`"
+)]
 pub trait ArgsTuple: Serialize + DeserializeOwned + Send + 'static {
     /// Adds the encoding of each argument for which `wanted` returns `true`.
     #[doc(hidden)]
@@ -67,6 +73,7 @@ macro_rules! tuples {
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl<$($name),*> ArgsTuple for ($($name,)*)
         where
             $($name: Serialize + DeserializeOwned + Send + 'static,)*

@@ -12,7 +12,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{CacheConfig, ConfigFile};
+use super::{CacheConfig, ConfigFile, did_you_mean, list};
 use crate::{
     cache::{Cache, HotTier},
     encoding,
@@ -165,7 +165,10 @@ pub(super) fn from_files(name: &str, files: &ConfigFile) -> Result<Cache> {
     }
     let config = files.caches.get(name).ok_or_else(|| {
         let known: Vec<_> = files.caches.keys().map(String::as_str).chain(["memory", "void"]).collect();
-        unusable_configuration(format!("there is no cache `{name}`; there are {known:?}"))
+        let near = did_you_mean(name, known.iter().copied());
+        let read: Vec<_> = files.files.iter().map(|file| file.display().to_string()).collect();
+        let read = if read.is_empty() { "no configuration file is in force".to_owned() } else { read.join(", ") };
+        unusable_configuration(format!("there is no cache `{name}`{near} Known caches: {} ({read})", list(known)))
     })?;
     Cache::from_config(config)
 }

@@ -137,7 +137,7 @@ impl ConfigFile {
 /// Returns the settings of executors by name, from the files that [`ConfigFile::from_environment`] reads.
 pub(super) fn executors_from_environment() -> Result<BTreeMap<String, ConfiguredExecutor>> {
     let parse = |path: &Path, text: &str| -> Result<ParsedFile<Table>> {
-        toml::from_str(text).map_err(|error| unusable_file(path, error.to_string()))
+        toml::from_str(text).map_err(|error| unusable_file(path, trimmed(&error)))
     };
     let mut found = BTreeMap::new();
     let mut unusable = None;
@@ -206,7 +206,7 @@ fn unusable_file(path: &Path, why: String) -> Error {
 
 fn parse(path: &Path, text: &str) -> Result<ParsedFile<CacheConfig>> {
     let config_error = |why: String| unusable_file(path, why);
-    let mut file: ParsedFile<CacheConfig> = toml::from_str(text).map_err(|error| config_error(error.to_string()))?;
+    let mut file: ParsedFile<CacheConfig> = toml::from_str(text).map_err(|error| config_error(trimmed(&error)))?;
     if text.contains('~') {
         file = with_home(text).map_err(config_error)?;
     }
@@ -223,14 +223,19 @@ fn parse(path: &Path, text: &str) -> Result<ParsedFile<CacheConfig>> {
 
 /// Parses a file with `~` replaced by the home directory.
 fn with_home(text: &str) -> Result<ParsedFile<CacheConfig>, String> {
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let mut table: Table = text.parse().map_err(|error| trimmed(&error))?;
     let caches = table.get_mut("cache").and_then(Value::as_table_mut).into_iter().flatten();
     for (_, cache) in caches {
         for store in ["values", "calls"] {
             cache.get_mut(store).map_or(Ok(()), expand_home)?;
         }
     }
-    ParsedFile::deserialize(table).map_err(|error| error.to_string())
+    ParsedFile::deserialize(table).map_err(|error| trimmed(&error))
+}
+
+/// Returns the error as text, without the line breaks after it: each level of a nested store adds one.
+fn trimmed(error: &toml::de::Error) -> String {
+    error.to_string().trim_end().to_owned()
 }
 
 /// The keys whose strings are names rather than paths.

@@ -10,6 +10,18 @@ use crate::store::{BackendInfo, backends};
 /// The layer that exists only with a feature.
 const COMPRESSED: &str = "compressed";
 
+/// The types of this repository's stores, words that are easily taken for them, and their crates.
+const STORE_CRATES: [(&str, &str); 8] = [
+    ("file", "fleche_store_file"),
+    ("memory", "fleche_store_memory"),
+    ("postgres", "fleche_store_sql"),
+    ("postgresql", "fleche_store_sql"),
+    ("redb", "fleche_store_redb"),
+    ("sled", "fleche_store_sled"),
+    ("sql", "fleche_store_sql"),
+    ("sqlite", "fleche_store_sql"),
+];
+
 /// Returns serde's message, with an explanation if it is about an unknown type.
 pub(super) fn explain(message: &str) -> String {
     match unknown_type(message) {
@@ -18,7 +30,7 @@ pub(super) fn explain(message: &str) -> String {
             format!(
                 "{before}no store of type `{unknown}` is known: {}. Known types: {}",
                 cure(unknown, &known),
-                list(&known)
+                list(known)
             )
         }
         None => message.to_owned(),
@@ -47,23 +59,38 @@ fn cure(unknown: &str, known: &[&str]) -> String {
     let meant = backends
         .iter()
         .find(|backend| backend.name.split('-').chain([backend.name]).any(|part| nearest(unknown, [part]).is_some()));
-    match meant.and_then(|backend| example(backend)) {
-        Some(example) => format!("did you mean `{example}`?{LINK}"),
-        None => format!("is its store crate linked?{LINK}"),
+    if let Some(example) = meant.and_then(|backend| example(backend)) {
+        return format!("did you mean `{example}`?{LINK}");
     }
+    let store_crate = nearest(unknown, STORE_CRATES.map(|(name, _)| name))
+        .and_then(|near| STORE_CRATES.into_iter().find(|(name, _)| *name == near))
+        .map_or("fleche_store_…", |(_, store_crate)| store_crate);
+    format!(
+        "its store crate is not linked. Add `use {store_crate} as _;` to the program: a crate that is only listed in \
+         Cargo.toml is not linked"
+    )
 }
 
 const LINK: &str = " A store crate that is only listed in Cargo.toml is not linked until the program names it: \
                     `use fleche_store_… as _;`";
 
-/// Returns a configuration of this backend as TOML.
+/// Returns a configuration of this backend as an inline table of TOML that begins with the type.
 fn example(backend: &BackendInfo) -> Option<String> {
     let (values, _) = (backend.scratch)(Path::new("DIRECTORY"));
-    Some(toml::Value::try_from(&*values).ok()?.to_string().replace('\n', " "))
+    let table = toml::Table::try_from(&*values).ok()?;
+    let (kind, settings): (Vec<_>, Vec<_>) = table.iter().partition(|(name, _)| *name == "type");
+    let settings: Vec<_> = kind.into_iter().chain(settings).map(|(name, value)| format!("{name} = {value}")).collect();
+    Some(format!("{{ {} }}", settings.join(", ").replace('\n', " ")))
 }
 
-fn list(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+/// Returns the names as text: `` `a`, `b` ``.
+pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the end of a sentence about an unknown name: the question whether the nearest one is meant, or a full stop.
+pub(crate) fn did_you_mean<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(text, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_else(|| ".".to_owned())
 }
 
 /// Returns the name that differs from this one by at most two typing errors, or only by an ending, if there is one.

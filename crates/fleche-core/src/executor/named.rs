@@ -14,7 +14,7 @@ use super::{
     wrapped::{WeakWrapped, wrap_executor},
 };
 use crate::{
-    config::{ConfiguredExecutor, configured_executors, nearest_name},
+    config::{ConfiguredExecutor, configured_executors, did_you_mean, list},
     error::{Error, Result},
     runtime::{fork::ensure_not_forked, lock::LockResultExt},
 };
@@ -99,7 +99,12 @@ impl Settings {
             return Ok(Self { table, place: format!("executor `{name}`"), file: None });
         }
         let known: BTreeSet<_> = types.iter().copied().chain(configured.keys().map(String::as_str)).collect();
-        let why = format!("there is no executor `{name}`; there are {known:?}{}", unlinked(types.is_empty()));
+        let near = did_you_mean(name, known.iter().copied());
+        let why = format!(
+            "there is no executor `{name}`{near} Known executors: {}{}",
+            list(known),
+            unlinked(types.is_empty())
+        );
         Err(Error::Config { place: "executor configuration".to_owned(), why })
     }
 
@@ -124,17 +129,16 @@ impl Settings {
 fn explain(message: &str, kind: Option<&str>) -> String {
     let types: Vec<_> = executors().into_iter().map(|executor| executor.name).collect();
     let no_executor = match kind {
-        None => "`type` is missing".to_owned(),
+        None => "`type` is missing.".to_owned(),
         Some(kind) if message.starts_with(&format!("unknown variant `{kind}`")) => {
-            let near = nearest_name(kind, types.iter().copied());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            format!("no executor of type `{kind}` is known{near}")
+            format!("no executor of type `{kind}` is known{}", did_you_mean(kind, types.iter().copied()))
         }
         Some(_) => return message.to_owned(),
     };
-    format!("{no_executor}. The types that are linked into this program are {types:?}{}", unlinked(types.is_empty()))
+    let linked = list(types.iter().copied());
+    format!("{no_executor} Known types: {linked}{}", unlinked(types.is_empty()))
 }
 
 fn unlinked(is_empty: bool) -> &'static str {
-    if is_empty { "; add `use fleche_exec as _;` to the program" } else { "" }
+    if is_empty { "none; add `use fleche_exec as _;` to the program" } else { "" }
 }

@@ -41,6 +41,7 @@ fn child_process() {
             }
             println!("result {}", triple(2));
         }
+        Ok("misspelt name") => println!("error {}", Cache::named("mien").unwrap_err()),
         Ok("evict") => match triple::evict(2) {
             Ok(was_there) => println!("evicted {was_there}"),
             Err(error) => println!("error {error}"),

@@ -74,6 +74,23 @@ fn missing_configuration_is_an_error_that_lists_searched_paths() {
 }
 
 #[test]
+fn unknown_cache_name_is_an_error_with_known_names_and_the_files() {
+    let directory = with_config(&format!("[cache.mine]\n{FILE}"));
+    let said = Child::new("misspelt name", directory.path()).run();
+    let file = directory.path().join(CONFIG_FILE).display().to_string();
+    for part in ["no cache `mien`; did you mean `mine`?", "Known caches: `mine`, `memory`, `void`", &file] {
+        assert!(said.after("error").contains(part), "{}", said.stdout);
+    }
+}
+
+#[test]
+fn unknown_setting_is_reported_without_blank_lines() {
+    let misspelt = with_config(&format!("[cache.mine]\n{}", FILE.replacen("root", "rot", 1)));
+    let error = ConfigFile::find(misspelt.path()).unwrap_err().to_string();
+    assert!(error.contains("unknown field `rot`") && !error.ends_with('\n'), "{error:?}");
+}
+
+#[test]
 fn default_cache_by_name_is_an_error_if_the_configuration_cannot_be_used() {
     let misspelt = with_config(&format!("[cache.mine]\n{}", FILE.replacen("\"file\"", "\"flie\"", 1)));
     let said = Child::new("default by name", misspelt.path()).run();
@@ -198,7 +215,9 @@ fn unknown_type_error_suggests_a_known_one() {
         // For a backend that is a variant of a type, the suggestion is a whole configuration.
         (r#"{ type = "nowhere" }"#, r#"did you mean `{ type = "void" }`?"#),
         (r#"{ type = "kept-nowhere" }"#, r#"did you mean `{ type = "void" }`?"#),
-        (r#"{ type = "rdb" }"#, "use fleche_store_"),
+        (r#"{ type = "rdb" }"#, "Add `use fleche_store_redb as _;` to the program"),
+        (r#"{ type = "sqlite" }"#, "Add `use fleche_store_sql as _;` to the program"),
+        (r#"{ type = "of-another-author" }"#, "Add `use fleche_store_… as _;` to the program"),
         (r#"{ type = "stack", stores = [{ type = "flie", root = "x" }] }"#, "did you mean `file`?"),
     ] {
         let error = error(values);

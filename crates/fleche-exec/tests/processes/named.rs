@@ -123,7 +123,7 @@ fn executor_opens_although_a_cache_in_the_file_has_an_unlinked_store() {
 fn unknown_name_lists_known_names() {
     let directory = with_file("[executor.cluster]\ntype = \"serial\"\n");
     let error = use_in_worker(directory.path(), "clustr").unwrap_err();
-    for part in ["`clustr`", "\"cluster\"", "\"processes\"", "\"serial\"", "\"threads\""] {
+    for part in ["`clustr`; did you mean `cluster`?", "`processes`", "`serial`", "`threads`"] {
         assert!(error.contains(part), "{error}");
     }
 }
