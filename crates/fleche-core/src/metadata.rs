@@ -120,6 +120,13 @@ impl Timestamp {
     }
 }
 
+/// Writes the time in UTC, with as many digits as it needs: `2026-05-01T12:00:00Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&humantime::format_rfc3339(self.to_system_time()), f)
+    }
+}
+
 /// A kind of metadata. The value itself is the kind's configuration, which bound callables carry as text.
 ///
 /// ```

@@ -3,6 +3,7 @@
 
 pub(crate) mod background_threads;
 pub(crate) mod blocking_pool;
+pub(crate) mod counted;
 pub(crate) mod fork;
 pub(crate) mod internal_threads;
 pub(crate) mod lock;

@@ -20,6 +20,7 @@ pub use crate::job::{error::catch_panic, state::CancelHook};
 pub use crate::runtime::internal_threads::{PendingGuard, PendingReplies, ReaderThreadGuard, WaiterThreadGuard};
 pub use crate::runtime::{
     background_threads::{BackgroundThreads, Locked, Next},
+    counted::counted,
     lock::LockResultExt,
     log,
     mode::worker_environment,

@@ -1,8 +1,8 @@
 //! `Budget`: the resources that a pool's tasks share; `ResourceTracker`: the free part of a budget.
 
-use std::{mem, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
-use fleche_core::executor::Resources;
+use fleche_core::{executor::Resources, spi::counted};
 use serde::{Deserialize, Serialize};
 
 /// The resources that a pool's tasks share. A task starts when the resources that it asks for are free, and returns
@@ -22,6 +22,20 @@ pub struct Budget {
     /// The ids of the GPUs. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<u32>,
+}
+
+/// Writes what is set: `8 cores, 4096 MiB, 2 GPUs`, or `one core per worker`.
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cores {
+            Some(cores) => counted(cores, "core", "cores").fmt(f)?,
+            None => f.write_str("one core per worker")?,
+        }
+        if let Some(memory) = self.memory_mb {
+            write!(f, ", {memory} MiB")?;
+        }
+        if self.gpus.is_empty() { Ok(()) } else { write!(f, ", {}", counted(self.gpus.len(), "GPU", "GPUs")) }
+    }
 }
 
 /// The share of a budget that one task takes.
@@ -215,5 +229,12 @@ mod tests {
         assert!(!free.has(Demand::default()));
         free.give_back(&mut other);
         assert!(free.has(Demand::default()));
+    }
+
+    #[test]
+    fn display_writes_what_is_set() {
+        assert_eq!(Budget::default().to_string(), "one core per worker");
+        let budget = Budget { cores: Some(1), memory_mb: Some(4096), gpus: vec![3, 5] };
+        assert_eq!(budget.to_string(), "1 core, 4096 MiB, 2 GPUs");
     }
 }

@@ -2,7 +2,7 @@
 //! atomically; and syncs entries to survive a power failure.
 
 use std::{
-    fs,
+    fmt, fs,
     fs::{File, Metadata},
     io,
     io::{ErrorKind, Write},
@@ -179,6 +179,17 @@ pub enum Durability {
     Always,
     /// When the operating system writes the entry; `sync` does nothing.
     Never,
+}
+
+/// Writes the name in configurations: `auto`.
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        })
+    }
 }
 
 impl Directory {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
+    fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fleche_core::{CallKey, Digest, Record, store::kit::LockResultExt as _};
+use fleche_core::{CallKey, Digest, Record, spi::counted, store::kit::LockResultExt as _};
 
 use crate::tables::RowKey;
 
@@ -221,6 +221,13 @@ pub struct CommitStats {
     pub durable: u64,
     /// The number of operations in these commits.
     pub operations: u64,
+}
+
+impl fmt::Display for CommitStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (commits, operations) = (counted(self.commits, "commit", "commits"), self.operations);
+        write!(f, "{commits}, {} durable, of {}", self.durable, counted(operations, "operation", "operations"))
+    }
 }
 
 /// The lock that serializes commits, and their state.

@@ -3,7 +3,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use fleche_core::store::kit::{LockResultExt as _, log};
+use fleche_core::{
+    spi::counted,
+    store::kit::{LockResultExt as _, log},
+};
 
 use crate::{
     database::Inner,
@@ -57,8 +60,9 @@ impl Inner {
             Ok(None) => self.integrity.repaired(),
             Ok(Some((Recovered { values, records, .. }, kept))) => {
                 self.integrity.repaired();
+                let (values, records) = (counted(values, "value", "values"), counted(records, "record", "records"));
                 log::warn!(
-                    "{name} was damaged; {values} values and {records} records could be read and are kept, the \
+                    "{name} was damaged; {values} and {records} could be read and are kept, the \
                      other results are computed again; the damaged file is `{}`",
                     kept.display()
                 );

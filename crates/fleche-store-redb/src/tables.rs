@@ -3,6 +3,7 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     ops::RangeInclusive,
     time::{Duration, SystemTime},
 };
@@ -123,6 +124,17 @@ pub enum Durability {
     Eventual,
     /// When the database is closed; `sync` does nothing. Before many entries are pending, they are made durable anyway.
     None,
+}
+
+/// Writes the name in configurations: `immediate`.
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Immediate => "immediate",
+            Self::Eventual => "eventual",
+            Self::None => "none",
+        })
+    }
 }
 
 /// Returns the age of a value that was put at this time. A time in the future counts as one equally far in the past.

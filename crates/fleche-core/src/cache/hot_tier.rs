@@ -92,6 +92,20 @@ impl FromStr for HotTier {
     }
 }
 
+/// Writes the settings: `64 MiB`, `64 MiB, at most 10s old`, or `off`.
+impl fmt::Display for HotTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.size == 0 {
+            return f.write_str("off");
+        }
+        write!(f, "{}", bytesize::ByteSize(self.size))?;
+        match self.max_age {
+            Some(age) => write!(f, ", at most {} old", humantime::format_duration(age)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A hot tier as written in a configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]

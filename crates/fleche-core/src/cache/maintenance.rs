@@ -7,7 +7,7 @@ use crate::{
     call::{Record, Timestamp},
     digest::{Digest, DigestPrefix},
     error::{Error, Result},
-    runtime::fork::ensure_not_forked,
+    runtime::{counted::counted, fork::ensure_not_forked},
     store::{CallStore, ValueStore, query::Query},
 };
 
@@ -50,7 +50,8 @@ pub struct GcReport {
 impl fmt::Display for GcReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { records, kept, removed, damaged } = self;
-        write!(f, "{removed} values removed, {kept} kept; {records} records read, {damaged} damaged")
+        let (removed, records) = (counted(*removed, "value", "values"), counted(*records, "record", "records"));
+        write!(f, "{removed} removed, {kept} kept; {records} read, {damaged} damaged")
     }
 }
 
@@ -222,11 +223,9 @@ pub struct VerifyReport {
 impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { records, values, without_result, damaged } = self;
+        let (records, values) = (counted(*records, "record", "records"), counted(*values, "value", "values"));
         let damaged = damaged.len();
-        write!(
-            f,
-            "{records} records and {values} values are intact, {damaged} damaged, {without_result} without a result"
-        )
+        write!(f, "{records} and {values} are intact, {damaged} damaged, {without_result} without a result")
     }
 }
 

@@ -14,7 +14,7 @@ use crossbeam_utils::CachePadded;
 use serde::{Deserialize, Serialize};
 use thread_local::ThreadLocal;
 
-use crate::runtime::lock::LockResultExt;
+use crate::runtime::{counted::counted, lock::LockResultExt};
 
 /// The counts of a cache since it was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,20 +78,20 @@ impl Stats {
 /// wait time is left out.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} hits, {} misses", self.hits, self.misses)?;
+        write!(f, "{}, {}", counted(self.hits, "hit", "hits"), counted(self.misses, "miss", "misses"))?;
         let Self { computed, waits, takeovers, cycles_broken, invalidations, stale, faults, outages, .. } = self;
         let others = [
-            (computed, "computed"),
-            (waits, "waits"),
-            (takeovers, "takeovers"),
-            (cycles_broken, "cycles broken"),
-            (invalidations, "invalidations"),
-            (stale, "stale"),
-            (faults, "faults"),
-            (outages, "outages"),
+            (computed, "computed", "computed"),
+            (waits, "wait", "waits"),
+            (takeovers, "takeover", "takeovers"),
+            (cycles_broken, "cycle broken", "cycles broken"),
+            (invalidations, "invalidation", "invalidations"),
+            (stale, "stale", "stale"),
+            (faults, "fault", "faults"),
+            (outages, "outage", "outages"),
         ];
-        for (count, what) in others.into_iter().filter(|(count, _)| **count > 0) {
-            write!(f, ", {count} {what}")?;
+        for (count, one, many) in others.into_iter().filter(|(count, ..)| **count > 0) {
+            write!(f, ", {}", counted(*count, one, many))?;
         }
         for (reason, count) in &self.skipped {
             write!(f, ", {count} not recorded: {reason}")?;

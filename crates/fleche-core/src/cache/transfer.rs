@@ -7,6 +7,7 @@ use crate::{
     call::{CallKey, Record},
     digest::Digest,
     error::{Error, Result},
+    runtime::counted::counted,
     store::query::Query,
 };
 
@@ -34,7 +35,9 @@ pub struct TransferReport {
 impl fmt::Display for TransferReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { records, values, skipped, without_result, damaged } = self;
-        write!(f, "{records} records and {values} values copied, {skipped} records already there, ")?;
+        let (records, skipped) = (counted(*records, "record", "records"), counted(*skipped, "record", "records"));
+        let values = counted(*values, "value", "values");
+        write!(f, "{records} and {values} copied, {skipped} already there, ")?;
         write!(f, "{} damaged, {without_result} without a result", damaged.len())
     }
 }

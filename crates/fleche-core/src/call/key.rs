@@ -40,6 +40,21 @@ pub struct Argument(
     pub ValueRef,
 );
 
+/// Writes the name and the value: `x = 2`.
+impl fmt::Display for Argument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.0, self.1)
+    }
+}
+
+/// Writes the name, and the version unless it is 0: `solver::energy (version 2)`.
+impl fmt::Display for FunctionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if self.version == 0 { Ok(()) } else { write!(f, " (version {})", self.version) }
+    }
+}
+
 /// The key under which a call's record is stored: BLAKE3, in key derivation mode with the context
 /// `fleche 2026 call key v1`, of the encoding of `[function identity, [[argument name, reference], …]]`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

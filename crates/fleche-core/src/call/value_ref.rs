@@ -36,6 +36,16 @@ impl ValueRef {
     }
 }
 
+/// Writes the value in diagnostic notation, or the digest if the value is in the value store.
+impl fmt::Display for ValueRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline(bytes) => f.write_str(&encoding::diagnostic(bytes.as_slice())),
+            Self::Stored(digest) => digest.fmt(f),
+        }
+    }
+}
+
 impl fmt::Debug for ValueRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

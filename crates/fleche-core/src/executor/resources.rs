@@ -2,11 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::runtime::counted::counted;
 
 /// The resources that calls request from their executor, for [`with`](super::ExecutorExt::with). What is not set is
 /// left to the executor.
@@ -31,6 +34,26 @@ pub struct Resources {
     working_dir: Option<PathBuf>,
     env: BTreeMap<String, String>,
     options: BTreeMap<String, String>,
+}
+
+/// Writes what is requested: `4 cores, 2048 MiB, option partition=short`. Of environment variables it writes the names, because
+/// their values may be secret.
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            self.cores.map(|count| counted(count, "core", "cores").to_string()),
+            self.memory_mb.map(|size| format!("{size} MiB")),
+            self.gpus.map(|count| counted(count, "GPU", "GPUs").to_string()),
+            self.timeout.map(|limit| format!("at most {}", humantime::format_duration(limit))),
+            self.retries.map(|count| counted(count, "retry", "retries").to_string()),
+            self.working_dir.as_ref().map(|path| format!("in {}", path.display())),
+        ];
+        let env = self.env.keys().map(|name| format!("variable {name}"));
+        let options = self.options.iter().map(|(name, value)| format!("option {name}={value}"));
+        let parts: Vec<_> = parts.into_iter().flatten().chain(env).chain(options).collect();
+        f.write_str(if parts.is_empty() { "no resources" } else { "" })?;
+        f.write_str(&parts.join(", "))
+    }
 }
 
 macro_rules! wanted {
@@ -140,5 +163,21 @@ impl Resources {
             ("env", !self.env.is_empty()),
         ];
         fields.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).chain(self.options.keys().map(String::as_str))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_writes_what_is_requested_without_values_of_the_environment() {
+        assert_eq!(Resources::new().to_string(), "no resources");
+        let all = Resources::new().cores(1).memory_mb(2048).gpus(2).timeout(Duration::from_secs(90)).retries(1);
+        let all = all.working_dir("/data").env("TOKEN", "secret").option("partition", "short");
+        assert_eq!(
+            all.to_string(),
+            "1 core, 2048 MiB, 2 GPUs, at most 1m 30s, 1 retry, in /data, variable TOKEN, option partition=short"
+        );
     }
 }

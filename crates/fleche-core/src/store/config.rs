@@ -1,6 +1,11 @@
 //! The configurations of stores, which name their backend and serialize as JSON, TOML or CBOR, and the registry of backends.
 
-use std::{any::Any, fmt::Debug, path::Path, sync::Arc};
+use std::{
+    any::Any,
+    fmt::{self, Debug},
+    path::Path,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +22,17 @@ pub enum Reach {
     Exclusive,
     /// Any number of processes at once.
     Shared,
+}
+
+/// Writes the name in [`BackendInfo`] listings and configurations: `shared`.
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Process => "process",
+            Self::Exclusive => "exclusive",
+            Self::Shared => "shared",
+        })
+    }
 }
 
 macro_rules! store_config {

@@ -1,6 +1,6 @@
 //! `Query`: the conditions that select records.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use fleche_encoding::spi::append_text;
 use serde::Serialize;
@@ -123,6 +123,30 @@ impl Query {
             && self.since.is_none_or(|moment| record.written >= moment)
             && self.arguments.iter().all(|wanted| record.arguments.contains(wanted))
             && self.metadata.iter().all(|wanted| wanted.is_in(&record.metadata))
+    }
+}
+
+/// Writes the conditions: `calls of solver::energy with cutoff = 4.5, tags project = "x"`. Values with long encodings are written
+/// as digests.
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.function.is_some() { "calls of " } else { "all calls" })?;
+        f.write_str(self.function.as_deref().unwrap_or_default())?;
+        let version = self.version.map(|version| format!("version {version}"));
+        let since = self.since.map(|since| format!("written since {since}"));
+        let conditions = version.into_iter().chain(self.arguments.iter().map(ToString::to_string));
+        let conditions = conditions.chain(self.metadata.iter().map(ToString::to_string)).chain(since);
+        for (nth, condition) in conditions.enumerate() {
+            write!(f, "{} {condition}", if nth == 0 { " with" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the kind, the name and the value: `tags project = "x"`.
+impl fmt::Display for MetadataField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} = {}", self.kind, self.name, self.value)
     }
 }
 

@@ -1,11 +1,13 @@
 //! The settings of a cache, and caches that differ from another one in some of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fleche_core::{
-    Cache, CallStore, Query, ValueStore,
+    Cache, CallStore, Digest, Query, ValueRef, ValueStore,
     cache::{Gc, HotTier, StalePolicy},
+    call::{FunctionId, Timestamp},
     fleche,
+    store::Reach,
 };
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 
@@ -75,9 +77,9 @@ fn counts_are_printed_on_one_line() {
     let cache = Cache::new(MemoryValues::new(), MemoryCalls::new());
     assert_eq!(cache.stats().to_string(), "0 hits, 0 misses");
     cache.scope(|| (double(1), double(1), double(2)));
-    assert_eq!(cache.stats().to_string(), "1 hits, 2 misses, 2 computed");
+    assert_eq!(cache.stats().to_string(), "1 hit, 2 misses, 2 computed");
     assert!(cache.scope(|| double::evict(2)).unwrap());
-    assert_eq!(cache.stats().to_string(), "1 hits, 2 misses, 2 computed, 1 invalidations");
+    assert_eq!(cache.stats().to_string(), "1 hit, 2 misses, 2 computed, 1 invalidation");
     cache.scope(|| double(2));
     let collected = cache.gc(&Gc::new()).unwrap().to_string();
     assert_eq!(collected, "0 values removed, 0 kept; 2 records read, 0 damaged");
@@ -85,4 +87,26 @@ fn counts_are_printed_on_one_line() {
     assert_eq!(verified, "2 records and 0 values are intact, 0 damaged, 0 without a result");
     let copied = cache.transfer(&Cache::new(MemoryValues::new(), MemoryCalls::new()), &Query::new(), |_| ());
     assert!(copied.unwrap().to_string().starts_with("2 records and 0 values copied, 0 records already there"));
+}
+
+#[test]
+fn settings_queries_and_records_are_printed_for_people() {
+    assert_eq!(
+        [Reach::Process, Reach::Exclusive, Reach::Shared].map(|reach| reach.to_string()),
+        ["process", "exclusive", "shared"]
+    );
+    let tiers = [HotTier::OFF, HotTier::DEFAULT, HotTier::new(1 << 20).max_age(Duration::from_secs(90))];
+    assert_eq!(tiers.map(|tier| tier.to_string()), ["off", "64.0 MiB", "1.0 MiB, at most 1m 30s old"]);
+    assert_eq!(Query::new().to_string(), "all calls");
+    assert_eq!(Query::new().function("f").to_string(), "calls of f");
+    let query = Query::new().function("f").version(2).argument("x", "text").unwrap().tag("project", "alloys");
+    let query = query.since(Timestamp(1_777_636_800_000_000_000));
+    assert_eq!(
+        query.to_string(),
+        r#"calls of f with version 2, x = "text", tags project = "alloys", written since 2026-05-01T12:00:00Z"#
+    );
+    let digest = Digest::of(&[1; 100]);
+    assert_eq!(ValueRef::of(&[1; 100]).to_string(), digest.to_string());
+    let function = |version| FunctionId { name: "f".into(), version, code: digest, hash_code: false };
+    assert_eq!([0, 2].map(|version| function(version).to_string()), ["f", "f (version 2)"]);
 }

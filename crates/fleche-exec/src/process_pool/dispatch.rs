@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{JobError, job::blocking_hooks::JobId};
+use fleche_core::{JobError, job::blocking_hooks::JobId, spi::counted};
 
 use super::{
     queued_task::{Env, QueuedTask},
@@ -247,7 +247,8 @@ pub struct ProcessPoolStats {
 impl fmt::Display for ProcessPoolStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { received, started, workers, lost } = self;
-        write!(f, "{received} tasks received, {started} started; {workers} workers started, {lost} lost")
+        let (received, workers) = (counted(*received, "task", "tasks"), counted(*workers, "worker", "workers"));
+        write!(f, "{received} received, {started} started; {workers} started, {lost} lost")
     }
 }
 

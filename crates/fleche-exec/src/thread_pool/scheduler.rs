@@ -11,7 +11,7 @@ use std::{
 use fleche_core::{
     JobError, Task,
     job::blocking_hooks::{Awaited, AwaitedJob},
-    spi::LockResultExt,
+    spi::{LockResultExt, counted},
 };
 
 use super::task_queue::{Entry, TaskQueue};
@@ -304,9 +304,9 @@ impl State {
             return None;
         }
         let why = if fits {
-            let waiting = self.blocked.len();
+            let waiting = counted(self.blocked.len(), "thread of the pool waits", "threads of the pool wait");
             format!(
-                "{waiting} threads of the pool wait for its tasks, and no further thread can start; let fewer tasks wait \
+                "{waiting} for its tasks, and no further thread can start; let fewer tasks wait \
                  for one another"
             )
         } else {

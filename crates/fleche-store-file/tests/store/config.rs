@@ -80,6 +80,7 @@ fn directory_under_two_names_is_one_store() {
 #[test]
 fn values_are_kept_and_refreshed_with_every_durability() {
     for durability in [Durability::Auto, Durability::Always, Durability::Never] {
+        assert_eq!(serde_json::to_string(&durability).unwrap(), format!("\"{durability}\""));
         let root = tempfile::tempdir().unwrap();
         let values = FileValues::open_with(&FileValuesConfig::new(root.path()).durability(durability)).unwrap();
         for _ in 0..2 {

@@ -103,6 +103,7 @@ fn entries_of_several_threads_are_committed_together() {
     RedbCalls::open(&path).unwrap().sync(&record("f", 0).0).unwrap();
     let stats = lazy.stats();
     assert_eq!((stats.commits, stats.durable, stats.operations), (1, 1, 80));
+    assert_eq!(stats.to_string(), "1 commit, 1 durable, of 80 operations");
     assert!((0..80).all(|number| lazy.get(&record("f", number).0).unwrap().is_some()));
 }
 

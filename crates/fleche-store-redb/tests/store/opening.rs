@@ -78,11 +78,13 @@ fn only_non_default_durability_is_written_to_text() {
     let values: Box<dyn ValueStoreConfig> = Box::new(RedbValuesConfig::new("a/b"));
     assert_eq!(serde_json::to_string(&values).unwrap(), r#"{"type":"redb","path":"a/b"}"#);
     for (durability, text) in [(Durability::Immediate, "immediate"), (Durability::None, "none")] {
+        assert_eq!(durability.to_string(), text);
         let calls: Box<dyn CallStoreConfig> = Box::new(RedbCallsConfig::new("a/b").durability(durability));
         let json = format!(r#"{{"type":"redb","path":"a/b","durability":"{text}"}}"#);
         assert_eq!(serde_json::to_string(&calls).unwrap(), json);
         assert!(*serde_json::from_str::<Box<dyn CallStoreConfig>>(&json).unwrap() == *calls);
     }
+    assert_eq!(Durability::Eventual.to_string(), "eventual");
     let eventual = serde_json::from_str(r#"{"type":"redb","path":"a/b","durability":"eventual"}"#);
     assert!(*eventual.map(|config: Box<dyn ValueStoreConfig>| config).unwrap() == *values);
     let misspelt = serde_json::from_str::<Box<dyn CallStoreConfig>>(r#"{"type":"redb","path":"a","durable":true}"#);
