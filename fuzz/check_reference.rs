@@ -83,7 +83,7 @@ fn forge(bytes: &[u8]) {
         assert!(forged == types || !leads(&text, at, forged), "the forged types {forged:#x} must be refused");
     }
     let mut other = text.clone();
-    other["function"]["position"]["executable"] = json!(Digest::of(bytes));
+    other["function"]["position"]["executable"] = json!(Digest::hash(bytes));
     assert!(!read(other.to_string().as_bytes()), "text of another executable must be refused");
     let mut other = text;
     other["function"]["position"]["of"] = json!(format!("{number}"));

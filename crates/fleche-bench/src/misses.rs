@@ -91,7 +91,7 @@ impl Databases {
         let batch = usize::try_from(stats.operations / stats.commits.max(1)).unwrap_or(1).max(1);
         let record = self.record()?;
         let from = fresh(calls);
-        let keys: Vec<_> = (from..from + calls).map(|x| Digest::of(&x.to_le_bytes())).collect();
+        let keys: Vec<_> = (from..from + calls).map(|x| Digest::hash(&x.to_le_bytes())).collect();
         let write = || -> Result<Duration, redb::Error> {
             let begun = Instant::now();
             let durable = |commits: u64| commits * stats.durable / stats.commits.max(1);
@@ -164,7 +164,7 @@ pub(crate) fn run_claims(quick: bool) -> Result<Table, String> {
 /// Measures the time to claim and release this many calls, one after the other.
 fn claims_alone(records: &FileCalls, calls: i64) -> Result<Duration, String> {
     let from = fresh(calls);
-    let keys: Vec<_> = (from..from + calls).map(|x| CallKey::from(Digest::of(&x.to_le_bytes()))).collect();
+    let keys: Vec<_> = (from..from + calls).map(|x| CallKey::from(Digest::hash(&x.to_le_bytes()))).collect();
     let begun = Instant::now();
     for key in &keys {
         match records.claim(key).map_err(|error| error.report().to_string())? {

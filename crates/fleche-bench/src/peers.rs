@@ -39,14 +39,14 @@ impl Item {
     pub(crate) fn new(nth: u64, size: usize) -> Self {
         // The bytes are unique to this item and hardly compressible.
         let mut value = Vec::with_capacity(size);
-        let mut block = *Digest::of(&nth.to_le_bytes()).as_bytes();
+        let mut block = *Digest::hash(&nth.to_le_bytes()).as_bytes();
         while value.len() < size {
             value.extend_from_slice(&block[..block.len().min(size - value.len())]);
             block.rotate_left(1);
             block[0] = block[0].wrapping_add(1);
         }
-        let record = record(nth, ValueRef::of(&value));
-        let key = CallKey::from(Digest::of(&[&nth.to_le_bytes()[..], &size.to_le_bytes()].concat()));
+        let record = record(nth, ValueRef::new(&value));
+        let key = CallKey::from(Digest::hash(&[&nth.to_le_bytes()[..], &size.to_le_bytes()].concat()));
         let bytes = record.to_bytes(&key).unwrap_or_default();
         Self { key, record, value, bytes }
     }
@@ -62,7 +62,7 @@ pub(crate) fn timed(items: &[Item], one: impl Fn(&Item) -> Result<(), String>) -
 /// Returns the record of a trivial call.
 pub(crate) fn record(nth: u64, result: ValueRef) -> Record {
     Record::new(RecordFields {
-        function: FunctionId { name: "bench::f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+        function: FunctionId { name: "bench::f".into(), version: 1, code: Digest::hash(b"code"), hash_code: false },
         arguments: Vec::new(),
         result,
         metadata: Metadata::default(),

@@ -128,11 +128,11 @@ impl StoreKind for Values {
     }
     fn try_put(&self, item: Item) -> Result<()> {
         let value = item.value();
-        self.0.put(&Digest::of(&value), &value)
+        self.0.put(&Digest::hash(&value), &value)
     }
     fn try_get(&self, item: Item) -> Result<bool> {
         let value = item.value();
-        let Some(found) = self.0.get(&Digest::of(&value))? else { return Ok(false) };
+        let Some(found) = self.0.get(&Digest::hash(&value))? else { return Ok(false) };
         assert!(
             *found == *value,
             "the bytes of value {} are wrong: {} bytes in place of {}",

@@ -37,7 +37,7 @@ impl Item {
     }
 
     pub(crate) fn id(self) -> Digest {
-        Digest::of(&self.value())
+        Digest::hash(&self.value())
     }
 
     /// Returns the record of a call of `conformance::function` with the number as argument.
@@ -62,11 +62,11 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
 /// Returns a record of the call `function(nth)`, written at [`moment`]`(nth)`, with noise in its metadata.
 pub(crate) fn record(function: &'static str, nth: u64, noise: &[u8]) -> Record {
     let mut metadata = Metadata::default();
-    metadata.insert("noise", Encoded::of(noise).unwrap());
+    metadata.insert("noise", Encoded::encode(noise).unwrap());
     Record::new(RecordFields {
-        function: FunctionId { name: function.into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+        function: FunctionId { name: function.into(), version: 1, code: Digest::hash(b"code"), hash_code: false },
         arguments: vec![argument("nth", nth), argument("fixed", 7)],
-        result: ValueRef::of(&noise[..noise.len().min(200)]),
+        result: ValueRef::new(&noise[..noise.len().min(200)]),
         metadata,
         written: moment(nth),
         writer: Writer { host: "host".into(), process: 4_321, program: "conformance".into() },
@@ -81,7 +81,7 @@ pub(crate) fn key(record: &Record) -> CallKey {
 
 /// Returns an argument with this name and value.
 pub(crate) fn argument(name: &'static str, value: u64) -> Argument {
-    Argument(name.into(), ValueRef::of(&encoding::to_vec(&value).unwrap()))
+    Argument(name.into(), ValueRef::new(&encoding::to_vec(&value).unwrap()))
 }
 
 /// Returns the time `nth` nanoseconds after a fixed moment in 2023.

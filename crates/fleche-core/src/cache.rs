@@ -261,7 +261,7 @@ impl Cache {
         ensure_not_forked(|| THE_CACHE)?;
         let mut removed = false;
         for code in codes {
-            removed |= retry_if_reopened(1, |_| (), || self.inner.calls.remove(&key.of_replaced(&code), None))?;
+            removed |= retry_if_reopened(1, |_| (), || self.inner.calls.remove(&key.for_replaced(&code), None))?;
         }
         Ok(removed)
     }

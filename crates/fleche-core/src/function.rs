@@ -178,7 +178,7 @@ impl Function {
         if let Some(identity) = self.state.identity.get() {
             return Ok(identity);
         }
-        let identity = Identity::of(&self.id)?;
+        let identity = Identity::new(&self.id)?;
         Ok(self.state.identity.get_or_init(|| identity))
     }
 

@@ -143,7 +143,7 @@ impl fmt::Display for Timestamp {
 ///
 /// impl Collector for Thread {
 ///     fn finish(self: Box<Self>) -> fleche_core::Result<Encoded> {
-///         Ok(Encoded::of(&std::thread::current().name())?)
+///         Ok(Encoded::encode(&std::thread::current().name())?)
 ///     }
 /// }
 /// ```
@@ -252,7 +252,7 @@ impl Collecting {
             }
         }
         if !self.tags.is_empty() {
-            match encoding::Encoded::of(&self.tags) {
+            match encoding::Encoded::encode(&self.tags) {
                 Ok(report) => metadata.insert(TAGS, report),
                 Err(error) => crate::runtime::log::warn!(kind = TAGS, %error, "metadata could not be collected"),
             }

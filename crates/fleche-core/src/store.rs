@@ -53,7 +53,7 @@ pub fn age_since(put: SystemTime) -> Duration {
 /// # Errors
 /// Fails with the length and the digest of the bytes if they have another digest.
 pub fn whole(id: &Digest, bytes: Bytes) -> Result<Bytes, String> {
-    let found = Digest::of(&bytes);
+    let found = Digest::hash(&bytes);
     if found == *id { Ok(bytes) } else { Err(format!("its {} bytes have the digest {found}", bytes.len())) }
 }
 

@@ -27,21 +27,21 @@ fn function(hash_code: bool) -> FunctionId {
 }
 
 fn arguments() -> Vec<Argument> {
-    let value = |value: &[f64]| ValueRef::of(&encoding::to_vec(value).unwrap());
-    let cutoff = ValueRef::of(&encoding::to_vec(&4.5).unwrap());
+    let value = |value: &[f64]| ValueRef::new(&encoding::to_vec(value).unwrap());
+    let cutoff = ValueRef::new(&encoding::to_vec(&4.5).unwrap());
     vec![Argument("structure".into(), value(&[1.0; 9])), Argument("cutoff".into(), cutoff)]
 }
 
 #[test]
 fn short_value_is_referred_to_by_its_encoding_and_longer_one_by_its_digest() {
-    assert_eq!(encoded(&ValueRef::of(&[0x01])), "4101");
+    assert_eq!(encoded(&ValueRef::new(&[0x01])), "4101");
     let at_limit = vec![0xf6; INLINE_LIMIT];
-    assert_eq!(encoded(&ValueRef::of(&at_limit)), format!("5840{}", hex(&at_limit)));
+    assert_eq!(encoded(&ValueRef::new(&at_limit)), format!("5840{}", hex(&at_limit)));
     let above = vec![0xf6; INLINE_LIMIT + 1];
     let digest = blake3::hash(&above).to_hex();
-    assert_eq!(encoded(&ValueRef::of(&above)), format!("7840{}", hex(digest.as_bytes())));
+    assert_eq!(encoded(&ValueRef::new(&above)), format!("7840{}", hex(digest.as_bytes())));
     for bytes in [&[0x01][..], &at_limit, &above] {
-        let reference = ValueRef::of(bytes);
+        let reference = ValueRef::new(bytes);
         let bytes = encoding::to_vec(&reference).unwrap();
         assert_eq!(encoding::from_slice::<ValueRef>(&bytes).unwrap(), reference);
         let text = serde_json::to_string(&reference).unwrap();
@@ -53,7 +53,7 @@ fn short_value_is_referred_to_by_its_encoding_and_longer_one_by_its_digest() {
 fn key_is_derived_from_name_version_and_arguments() {
     let key = CallKey::new(&function(false), &arguments()).unwrap();
     // [{"name": "solver::energy", "version": 2}, [["structure", "<digest>"], ["cutoff", h'fb4012000000000000']]]
-    let structure = Digest::of(&encoding::to_vec(&[1.0; 9][..]).unwrap()).to_string();
+    let structure = Digest::hash(&encoding::to_vec(&[1.0; 9][..]).unwrap()).to_string();
     let preimage = format!(
         "82a2646e616d656e{}6776657273696f6e02\
          8282697374727563747572657840{}826663\
@@ -85,15 +85,15 @@ fn key_of_a_call_without_arguments_is_fixed() {
 
 fn record() -> Record {
     let mut metadata = Metadata::default();
-    metadata.insert("tags", Encoded::of(&BTreeMap::from([("project", "alloy")])).unwrap());
+    metadata.insert("tags", Encoded::encode(&BTreeMap::from([("project", "alloy")])).unwrap());
     Record::new(RecordFields {
         function: function(false),
         arguments: arguments(),
-        result: ValueRef::of(&encoding::to_vec(&-3.25).unwrap()),
+        result: ValueRef::new(&encoding::to_vec(&-3.25).unwrap()),
         metadata,
         written: Timestamp(1_800_000_000_123_456_789),
         writer: Writer { host: "node7".into(), process: 4711, program: "relax".into() },
-        other: BTreeMap::from([("later".to_owned(), Encoded::of(&[1_u8, 2]).unwrap())]),
+        other: BTreeMap::from([("later".to_owned(), Encoded::encode(&[1_u8, 2]).unwrap())]),
     })
 }
 
@@ -143,7 +143,7 @@ fn record_under_another_key_or_with_any_bit_changed_is_reported_as_damaged() {
 
 #[test]
 fn record_of_a_later_format_is_neither_read_nor_reported_as_damaged() {
-    let key = CallKey::from(Digest::of(b"key"));
+    let key = CallKey::from(Digest::hash(b"key"));
     let mut bytes = encoding::to_vec(&BTreeMap::from([("format", 2)])).unwrap();
     let checksum = blake3::hash(&[&key.digest().as_bytes()[..], &bytes].concat());
     bytes.extend_from_slice(&checksum.as_bytes()[..16]);
@@ -153,7 +153,7 @@ fn record_of_a_later_format_is_neither_read_nor_reported_as_damaged() {
 
 #[test]
 fn unknown_fields_of_a_record_are_kept() {
-    let key = CallKey::from(Digest::of(b"key"));
+    let key = CallKey::from(Digest::hash(b"key"));
     let read = Record::from_bytes(&key, &record().to_bytes(&key).unwrap()).unwrap().unwrap();
     assert_eq!(read.other["later"].decode::<Vec<u8>>().unwrap(), [1, 2]);
 }

@@ -19,7 +19,7 @@ use fleche_core::{
 const LASTS: Duration = Duration::from_secs(3);
 
 fn key() -> CallKey {
-    CallKey::from(Digest::of(b"a call"))
+    CallKey::from(Digest::hash(b"a call"))
 }
 
 /// The store that the processes share, with its clock in milliseconds.

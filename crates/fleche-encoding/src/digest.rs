@@ -19,7 +19,7 @@ pub struct Digest([u8; 32]);
 
 impl Digest {
     /// Hashes the bytes. From 2 MiB on, up to four threads share the work; they are started for this input.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn hash(bytes: &[u8]) -> Self {
         Self(*parallel::hash(bytes).as_bytes())
     }
 
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn digest_is_parsed_from_its_own_text() {
-        let digest = Digest::of(b"");
+        let digest = Digest::hash(b"");
         assert_eq!(digest.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
     }
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn prefix_matches_only_digests_that_begin_with_it() {
-        let digest = Digest::of(b"");
+        let digest = Digest::hash(b"");
         for prefix in ["", "a", "af13", "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"] {
             assert!(prefix.parse::<DigestPrefix>().unwrap().matches(&digest), "{prefix}");
         }

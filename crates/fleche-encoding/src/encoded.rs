@@ -35,7 +35,7 @@ pub struct Encoded(Bytes);
 
 impl Encoded {
     /// Encodes `value`. Fails as [`to_vec`](crate::to_vec) does.
-    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let mut encoded = Vec::with_capacity(USUAL);
         append(&mut encoded, value)?;
         // Small encodings are copied to an allocation of their exact size.

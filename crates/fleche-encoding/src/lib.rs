@@ -20,7 +20,7 @@
 //!     r#"{"times": 86(h'0000000000000000000000000000e03f' / 0.0, 0.5 /), "solver": "rk4"}"#
 //! );
 //! assert_eq!(from_slice::<Run>(&bytes)?, run);
-//! println!("{}", Digest::of(&bytes)); // As `b3sum` prints it.
+//! println!("{}", Digest::hash(&bytes)); // As `b3sum` prints it.
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -208,7 +208,7 @@ impl ThreadPool {
         R: Send + 'static,
         C: FnOnce() -> R + Send + 'static,
     {
-        let (task, job) = Task::of_closure(closure);
+        let (task, job) = Task::from_closure(closure);
         if let Err(refused) = self.submit_task(task) {
             refused.task.fail(refused.why);
         }

@@ -70,7 +70,7 @@ pub(crate) fn outlives_a_panic(executor: &impl Executor) {
 
 /// Returns the thread on which the executor runs its tasks.
 pub(crate) fn thread_of(executor: &impl Executor) -> ThreadId {
-    let (task, job) = Task::of_closure(|| thread::current().id());
+    let (task, job) = Task::from_closure(|| thread::current().id());
     executor.submit_task(task).unwrap();
     job.result().unwrap()
 }
@@ -184,7 +184,7 @@ mod rayon {
         let executor = executor();
         let (started, job) = job::channel();
         let (go_on, gate) = std::sync::mpsc::channel::<()>();
-        let (task, submitted) = fleche_core::Task::of_closure(move || {
+        let (task, submitted) = fleche_core::Task::from_closure(move || {
             started.complete(());
             gate.recv().unwrap();
         });

@@ -61,7 +61,7 @@ impl Directory {
         if shared && !root.exists() {
             create_directory(root, shared).map_err(Error::io("create the directory", root))?;
         }
-        let (root, place) = Place::of_directory(root)?;
+        let (root, place) = Place::create_directory(root)?;
         let open = match kind {
             Kind::Values => &VALUES,
             Kind::Calls => &CALLS,

@@ -82,7 +82,7 @@ mod tests {
     fn entry_replaced_before_quarantine_is_returned_and_put_back() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::open(root.path(), Kind::Values, false).unwrap();
-        let digest = Digest::of(b"good");
+        let digest = Digest::hash(b"good");
         let path = directory.path(&digest);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, b"good").unwrap();
@@ -96,7 +96,7 @@ mod tests {
     fn entry_moved_by_another_process_is_gone() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::open(root.path(), Kind::Values, false).unwrap();
-        let digest = Digest::of(b"");
+        let digest = Digest::hash(b"");
         let rechecked = directory.quarantine(&digest, &directory.path(&digest), "it was damaged", Ok).unwrap();
         assert!(matches!(rechecked, Rechecked::Gone));
     }

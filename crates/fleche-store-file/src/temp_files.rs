@@ -37,7 +37,7 @@ impl TempFile {
 
     fn parse(name: &str) -> Option<(Self, Owner<'_>)> {
         let kind = [Self::Write, Self::Removal].into_iter().find(|kind| name.starts_with(kind.prefix()))?;
-        Some((kind, Owner::of(name.strip_prefix(kind.prefix())?)?))
+        Some((kind, Owner::parse(name.strip_prefix(kind.prefix())?)?))
     }
 
     /// Returns whether the file is one that no process will finish: the process that owns it is gone, or it has not

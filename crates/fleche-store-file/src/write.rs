@@ -246,7 +246,7 @@ mod tests {
     fn entry_is_put_back_if_condition_fails_after_renaming() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::open(root.path(), Kind::Values, false).unwrap();
-        let digest = Digest::of(b"a");
+        let digest = Digest::hash(b"a");
         directory.write(&digest, b"a", Durability::Auto, false).unwrap();
         let path = directory.path(&digest);
         assert!(!directory.remove_if(&digest, |looked_at| Ok(looked_at == path)).unwrap());

@@ -76,7 +76,7 @@ impl CompactRecord {
     /// Returns the result, and the encoding of the fields that follow it.
     fn split(&self) -> (ValueRef, &[u8]) {
         let mut rest = &*self.rest;
-        let result = take_value(&mut rest).unwrap_or_else(|| ValueRef::of(&[]));
+        let result = take_value(&mut rest).unwrap_or_else(|| ValueRef::new(&[]));
         (result, rest)
     }
 }
@@ -251,10 +251,10 @@ mod tests {
     fn record(arguments: Vec<Argument>, result: ValueRef, with_metadata: bool) -> Record {
         let mut metadata = Metadata::default();
         if with_metadata {
-            metadata.insert("kind", Encoded::of(&7).unwrap());
+            metadata.insert("kind", Encoded::encode(&7).unwrap());
         }
         Record::new(RecordFields {
-            function: FunctionId { name: "p::f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+            function: FunctionId { name: "p::f".into(), version: 1, code: Digest::hash(b"code"), hash_code: false },
             arguments,
             result,
             metadata,
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn record_is_returned_as_it_was_put() {
         let shared = SharedParts::default();
-        let values = [0, 1, 64, 65].map(|len| ValueRef::of(&vec![7; len]));
+        let values = [0, 1, 64, 65].map(|len| ValueRef::new(&vec![7; len]));
         let argument = |len: usize, value| Argument("ü".repeat(len).into(), value);
         for count in [0, 1, 3, 200] {
             for value in values {
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn truncated_compact_record_is_an_error() {
-        let record = record(vec![Argument("x".into(), ValueRef::of(b"1"))], ValueRef::of(b"2"), false);
+        let record = record(vec![Argument("x".into(), ValueRef::new(b"1"))], ValueRef::new(b"2"), false);
         let compact = CompactRecord::new(&record, &SharedParts::default()).unwrap();
         let whole = compact.rest.len();
         for len in 0..whole {

@@ -97,7 +97,7 @@ impl ValueStore for MemoryValues {
         // Compared, hashed and copied before the lock is taken, so that a large value does not block other threads.
         let known = self.contents()?.lookup(id).filter(|(known, _)| known == encoded);
         let (encoded, is_intact) =
-            known.unwrap_or_else(|| (Bytes::copy_from_slice(encoded), Digest::of(encoded) == *id));
+            known.unwrap_or_else(|| (Bytes::copy_from_slice(encoded), Digest::hash(encoded) == *id));
         let replaced = self.contents()?.values.insert(*id, Value { encoded, is_intact, put_at: Instant::now() });
         // Freed after the lock is released.
         drop(replaced);

@@ -15,7 +15,7 @@ use fleche_store_memory::{MemoryCalls, MemoryValues, MemoryValuesConfig};
 const BYTES: &[u8] = b"a secret value";
 
 fn with_one_value() -> (MemoryValues, Digest) {
-    let (values, id) = (MemoryValues::new(), Digest::of(BYTES));
+    let (values, id) = (MemoryValues::new(), Digest::hash(BYTES));
     values.put(&id, BYTES).unwrap();
     (values, id)
 }
@@ -31,7 +31,7 @@ fn value_is_returned_without_copying() {
 #[test]
 fn bytes_under_a_wrong_digest_are_reported_and_only_they_are_removed() {
     let (values, id) = with_one_value();
-    let other = Digest::of(b"other");
+    let other = Digest::hash(b"other");
     for wrong in [other, id] {
         values.put(&wrong, b"neither").unwrap();
         let error = values.get(&wrong).unwrap_err();
@@ -74,12 +74,12 @@ fn values_can_be_put_and_removed_while_listing() {
     let values = MemoryValues::new();
     for number in 0..2000_u32 {
         let bytes = number.to_le_bytes();
-        values.put(&Digest::of(&bytes), &bytes).unwrap();
+        values.put(&Digest::hash(&bytes), &bytes).unwrap();
     }
     let removed = values.ids(&DigestPrefix::all()).unwrap().filter(|id| {
         let id = id.as_ref().unwrap();
-        values.put(&Digest::of(BYTES), BYTES).unwrap();
-        *id != Digest::of(BYTES) && values.remove(id, None).unwrap()
+        values.put(&Digest::hash(BYTES), BYTES).unwrap();
+        *id != Digest::hash(BYTES) && values.remove(id, None).unwrap()
     });
     assert_eq!(removed.count(), 2000);
 }
@@ -88,13 +88,13 @@ fn values_can_be_put_and_removed_while_listing() {
 fn prefix_of_any_length_lists_matching_ids() {
     let values = MemoryValues::new();
     for number in 0..200_u32 {
-        values.put(&Digest::of(&number.to_le_bytes()), &number.to_le_bytes()).unwrap();
+        values.put(&Digest::hash(&number.to_le_bytes()), &number.to_le_bytes()).unwrap();
     }
-    let digest = Digest::of(&7_u32.to_le_bytes());
+    let digest = Digest::hash(&7_u32.to_le_bytes());
     for digits in [0, 1, 2, 3, 64] {
         let prefix: DigestPrefix = digest.to_string()[..digits].parse().unwrap();
         let mut listed: Vec<Digest> = values.ids(&prefix).unwrap().map(Result::unwrap).collect();
-        let mut expected: Vec<Digest> = (0..200_u32).map(|number| Digest::of(&number.to_le_bytes())).collect();
+        let mut expected: Vec<Digest> = (0..200_u32).map(|number| Digest::hash(&number.to_le_bytes())).collect();
         expected.retain(|id| prefix.matches(id));
         listed.sort_unstable();
         expected.sort_unstable();
@@ -149,8 +149,8 @@ fn store_is_dropped_with_its_last_handle() {
 fn each_opening_without_an_id_creates_a_store() {
     let config: Box<dyn ValueStoreConfig> = toml::from_str("type = 'memory'").unwrap();
     let (first, second) = (config.open().unwrap(), config.open().unwrap());
-    first.put(&Digest::of(b"x"), b"x").unwrap();
-    assert!(!second.contains(&Digest::of(b"x")).unwrap());
+    first.put(&Digest::hash(b"x"), b"x").unwrap();
+    assert!(!second.contains(&Digest::hash(b"x")).unwrap());
     assert_ne!(*first.config(), *second.config());
 }
 
@@ -178,14 +178,14 @@ fn backend_is_registered() {
 }
 
 fn key(number: u32) -> CallKey {
-    Digest::of(&number.to_le_bytes()).into()
+    Digest::hash(&number.to_le_bytes()).into()
 }
 
 fn record(result: &[u8]) -> Record {
     Record::new(RecordFields {
-        function: FunctionId { name: "f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+        function: FunctionId { name: "f".into(), version: 1, code: Digest::hash(b"code"), hash_code: false },
         arguments: Vec::new(),
-        result: ValueRef::of(result),
+        result: ValueRef::new(result),
         metadata: fleche_core::metadata::Metadata::default(),
         written: Timestamp(1),
         writer: Writer { host: "host".into(), process: 1, program: "program".into() },

@@ -270,7 +270,7 @@ mod tests {
             let state = database.inner.commits.lock();
             for byte in 0..8 {
                 let database = &database;
-                let put = move || database.put_value(&Digest::of(&[byte]), &[byte], Durability::Immediate);
+                let put = move || database.put_value(&Digest::hash(&[byte]), &[byte], Durability::Immediate);
                 scope.spawn(move || put().unwrap());
             }
             while database.inner.pending.sequence() < 8 {
@@ -290,7 +290,7 @@ mod tests {
         let number_of = |weight: u64| weight / (1000 + 256);
         for number in 0..number_of(MIN_PENDING_WEIGHT / 4 * 3) {
             let bytes = [number.to_le_bytes().as_slice(), &[0; 992]].concat();
-            database.put_value(&Digest::of(&bytes), &bytes, Durability::None).unwrap();
+            database.put_value(&Digest::hash(&bytes), &bytes, Durability::None).unwrap();
         }
         // Loops forever if no thread commits.
         while database.inner.commits.stats().commits == 0 {

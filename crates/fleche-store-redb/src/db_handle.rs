@@ -190,7 +190,7 @@ pub(crate) fn open_or_replace(name: &StoreName, path: &Path) -> Result<Result<Op
         }
         opened => return opened,
     };
-    match Files::of(path).quarantine_and_empty(&then) {
+    match Files::new(path).quarantine_and_empty(&then) {
         Ok(Some(kept)) => {
             log::warn!(
                 "{name} is damaged ({why}) and cannot be read: a new one replaces it, and the results in it are \
@@ -217,7 +217,7 @@ pub(crate) fn place(path: &Path) -> Result<Place> {
         }
         Err(error) => return Err(Error::io("read the metadata of", path)(error)),
     }
-    Place::of(path)
+    Place::new(path)
 }
 
 /// Opens the database and creates its tables. The inner result holds the errors that are already fleche's own.
@@ -225,7 +225,7 @@ fn open(name: &StoreName, path: &Path) -> Result<Result<Opened>, redb::Error> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE);
     let redb = if written_file::may_write(path) {
-        Files::of(path).replace()?;
+        Files::new(path).replace()?;
         Redb::Full(builder.create(path)?)
     } else {
         Redb::ReadOnly(builder.open_read_only(path)?)

@@ -280,11 +280,11 @@ mod tests {
 
     fn put(pending: &Pending, id: u8, put: u64) {
         let change = Change::Put(PutValue { bytes: Bytes::new(), put });
-        pending.change_value(&mut pending.lock(), &Digest::of(&[id]), change);
+        pending.change_value(&mut pending.lock(), &Digest::hash(&[id]), change);
     }
 
     fn of(pending: &Pending, id: u8) -> Option<u64> {
-        pending.read_state(|state| match state.value(&Digest::of(&[id])) {
+        pending.read_state(|state| match state.value(&Digest::hash(&[id])) {
             Some(Change::Put(value)) => Some(value.put),
             Some(Change::Removed) | None => None,
         })

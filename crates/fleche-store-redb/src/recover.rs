@@ -96,7 +96,7 @@ pub(crate) fn recover(mut from: Source<'_>, to: &Path) -> Result<Recovered, redb
     let now = now();
     each(&mut from, VALUES, &mut |id, bytes, is_placed, reading| {
         let id = Digest::from_bytes(*id);
-        let is_intact = Digest::of(bytes) == id;
+        let is_intact = Digest::hash(bytes) == id;
         // An entry that is damaged in itself is quarantined when it is read.
         if !is_intact && !is_placed {
             return Ok(false);

@@ -55,7 +55,7 @@ impl Inner {
     }
 
     fn repair(&self, fault: FileFault) -> bool {
-        let (name, files) = (&self.name, Files::of(&self.path));
+        let (name, files) = (&self.name, Files::new(&self.path));
         match catch_panic(|| self.replace(&files, fault)) {
             Ok(None) => self.integrity.repaired(),
             Ok(Some((Recovered { values, records, .. }, kept))) => {

@@ -21,7 +21,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn of(file: &Path) -> Self {
+    pub(crate) fn new(file: &Path) -> Self {
         let [unfinished, replacement, copy] =
             [".healing-unfinished", ".healing", ".damaged-unfinished"].map(|ending| beside(file, ending));
         Self { file: file.to_owned(), unfinished, replacement, copy }

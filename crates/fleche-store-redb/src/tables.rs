@@ -219,6 +219,6 @@ fn of_argument(function: &str, Argument(name, value): &Argument) -> Selector {
 }
 
 fn selector(bytes: &[u8]) -> Selector {
-    let digest = Digest::of(bytes);
+    let digest = Digest::hash(bytes);
     std::array::from_fn(|at| digest.as_bytes()[at])
 }

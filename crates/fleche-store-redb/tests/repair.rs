@@ -43,7 +43,7 @@ fn pages_of(content: &[u8], bytes: &[u8]) -> Vec<usize> {
 
 /// Returns how many values and records there are. Fails on any error.
 fn readable(store: &RedbValues, calls: &RedbCalls) -> (usize, usize) {
-    let values = values().iter().filter(|value| store.get(&Digest::of(value)).unwrap().is_some()).count();
+    let values = values().iter().filter(|value| store.get(&Digest::hash(value)).unwrap().is_some()).count();
     let records = (0..ENTRIES).filter(|number| calls.get(&record("f", *number).0).unwrap().is_some()).count();
     (values, records)
 }
@@ -65,16 +65,16 @@ fn repair_keeps_readable_entries_and_the_damaged_file() {
     filled(&path);
     let damaged = zero_page_of(&path, &noise(7, 700));
     let (store, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
-    let error = store.get(&Digest::of(&noise(7, 700))).unwrap_err().report().to_string();
+    let error = store.get(&Digest::hash(&noise(7, 700))).unwrap_err().report().to_string();
     assert!(error.contains("store.redb") && error.contains("damaged"), "{error}");
     put(&store, b"new");
-    store.sync(&Digest::of(b"new")).unwrap();
+    store.sync(&Digest::hash(b"new")).unwrap();
     let (values, records) = readable(&store, &calls);
     // A page holds at most five of the values.
     assert!((195..200).contains(&values) && records == 200, "{values} {records}");
     assert_eq!(calls.find(&Query::new().function("f")).unwrap().count(), 200);
-    assert_eq!(store.get(&Digest::of(b"new")).unwrap().as_deref(), Some(&b"new"[..]));
-    assert!(store.age(&Digest::of(&noise(150, 700))).unwrap().is_some());
+    assert_eq!(store.get(&Digest::hash(b"new")).unwrap().as_deref(), Some(&b"new"[..]));
+    assert!(store.age(&Digest::hash(&noise(150, 700))).unwrap().is_some());
     let kept = fs::read(beside(&path, ".damaged-1")).unwrap();
     assert!(pages_of(&kept, &noise(7, 700)).is_empty());
     assert_eq!(pages_of(&kept, &noise(150, 700)), pages_of(&damaged, &noise(150, 700)));
@@ -95,10 +95,10 @@ fn closing_repairs_a_file_without_new_entries() {
     filled(&path);
     zero_page_of(&path, &noise(7, 700));
     let store = RedbValues::open(&path).unwrap();
-    store.get(&Digest::of(&noise(7, 700))).unwrap_err();
+    store.get(&Digest::hash(&noise(7, 700))).unwrap_err();
     drop(store);
     assert!(beside(&path, ".damaged-1").exists());
-    assert_eq!(RedbValues::open(&path).unwrap().get(&Digest::of(&noise(7, 700))).unwrap(), None);
+    assert_eq!(RedbValues::open(&path).unwrap().get(&Digest::hash(&noise(7, 700))).unwrap(), None);
 }
 
 /// Puts all missing entries, as the engine does after computing them. Returns how many were missing, or `None` if the
@@ -107,7 +107,7 @@ fn put_missing(path: &Path) -> Option<usize> {
     let (store, calls) = (RedbValues::open(path).ok()?, RedbCalls::open(path).ok()?);
     let mut missing = 0;
     for value in values() {
-        if !matches!(store.get(&Digest::of(&value)), Ok(Some(found)) if found == value) {
+        if !matches!(store.get(&Digest::hash(&value)), Ok(Some(found)) if found == value) {
             put(&store, &value);
             missing += 1;
         }
@@ -154,15 +154,15 @@ fn repairs_stop_after_four_damaged_files_are_kept() {
         let victim = noise(number * 20, 700);
         zero_page_of(&path, &victim);
         let store = RedbValues::open(&path).unwrap();
-        store.get(&Digest::of(&victim)).unwrap_err();
+        store.get(&Digest::hash(&victim)).unwrap_err();
         put(&store, b"new");
         drop(store);
         let last = beside(&path, &format!(".damaged-{number}"));
         assert_eq!(last.exists(), number < 5, "{number}");
     }
     let store = RedbValues::open(&path).unwrap();
-    store.get(&Digest::of(&noise(100, 700))).unwrap_err();
-    assert!(store.get(&Digest::of(b"new")).unwrap().is_some());
+    store.get(&Digest::hash(&noise(100, 700))).unwrap_err();
+    assert!(store.get(&Digest::hash(b"new")).unwrap().is_some());
     assert!(!beside(&path, ".healing-unfinished").exists());
 }
 
@@ -182,7 +182,7 @@ fn repair_that_was_killed_after_its_replacement_was_complete_is_completed() {
 fn large(path: &Path) {
     filled(path);
     let store = RedbValues::open(path).unwrap();
-    (1_000..1_010).for_each(|number| drop(store.put(&Digest::of(&noise(number, 600_000)), &noise(number, 600_000))));
+    (1_000..1_010).for_each(|number| drop(store.put(&Digest::hash(&noise(number, 600_000)), &noise(number, 600_000))));
 }
 
 /// Truncates the open file so that redb cannot read it, requests a value, and restores the content.
@@ -190,7 +190,7 @@ fn short_read(path: &Path, store: &RedbValues) {
     let intact = fs::read(path).unwrap();
     let file = fs::File::options().write(true).open(path).unwrap();
     file.set_len(4096).unwrap();
-    store.get(&Digest::of(&noise(5, 700))).unwrap_err();
+    store.get(&Digest::hash(&noise(5, 700))).unwrap_err();
     std::os::unix::fs::FileExt::write_all_at(&file, &intact, 0).unwrap();
 }
 
@@ -225,14 +225,14 @@ fn file_that_cannot_be_reopened_is_reopened_later() {
     short_read(&path, &store);
     fs::rename(&here, &away).unwrap();
     let _ = put(&store, b"new");
-    store.sync(&Digest::of(b"new")).unwrap_err();
+    store.sync(&Digest::hash(b"new")).unwrap_err();
     fs::rename(&away, &here).unwrap();
     // The store retries after a second.
-    while store.sync(&Digest::of(b"new")).is_err() {
+    while store.sync(&Digest::hash(b"new")).is_err() {
         std::thread::yield_now();
     }
     assert_eq!(readable(&store, &calls), (200, 200));
-    assert!(store.get(&Digest::of(b"new")).unwrap().is_some());
+    assert!(store.get(&Digest::hash(b"new")).unwrap().is_some());
     assert!(!beside(&path, ".damaged-1").exists());
 }
 
@@ -306,7 +306,7 @@ fn file_of_a_killed_process_is_not_considered_damaged() {
         for number in 0..300 {
             put(&store, &noise(number, 700));
             if number % 100 == 7 {
-                store.sync(&Digest::of(b"")).unwrap();
+                store.sync(&Digest::hash(b"")).unwrap();
             }
             if number % 50 == 0 {
                 // Listing makes a commit that is not durable.
@@ -348,7 +348,7 @@ fn damage_to_any_page_causes_neither_wrong_values_nor_panics() {
             let (Ok(store), Ok(calls)) = (RedbValues::open(&path), RedbCalls::open(&path)) else { continue };
             opened += 1;
             for value in &values {
-                let id = Digest::of(value);
+                let id = Digest::hash(value);
                 if let Ok(Some(found)) = store.get(&id) {
                     assert!(found == value, "a wrong value for damage to page {page}");
                 }
@@ -361,7 +361,7 @@ fn damage_to_any_page_causes_neither_wrong_values_nor_panics() {
             }
             let _ = calls.find(&Query::new().function("f")).unwrap().filter_map(Result::ok).count();
             let _ = store.ids(&DigestPrefix::all()).unwrap().filter_map(Result::ok).count();
-            let _ = store.put(&Digest::of(b"new"), b"new");
+            let _ = store.put(&Digest::hash(b"new"), b"new");
         }
     }
     assert!(opened > 10, "the file must open after most kinds of damage, but opened only {opened} times");
@@ -396,14 +396,14 @@ fn truncated_file_is_refused_or_replaced_by_a_new_one() {
         };
         reopened += 1;
         for value in &values {
-            let found = store.get(&Digest::of(value));
+            let found = store.get(&Digest::hash(value));
             assert!(!matches!(found, Ok(Some(found)) if found != value));
             put(&store, value);
         }
         drop(store);
         let store = RedbValues::open(&path).unwrap();
         for value in &values {
-            assert_eq!(store.get(&Digest::of(value)).unwrap().as_deref(), Some(&**value));
+            assert_eq!(store.get(&Digest::hash(value)).unwrap().as_deref(), Some(&**value));
         }
         assert!(fs::read(&quarantined_file).unwrap() == cut);
     }

@@ -71,7 +71,7 @@ pub(crate) fn row_key(function: &str, call: &Digest) -> [u8; 40] {
 
 /// Returns the prefix of the row keys of this function.
 pub(crate) fn row_prefix(function: &str) -> [u8; 8] {
-    first_bytes(Digest::of(function.as_bytes()))
+    first_bytes(Digest::hash(function.as_bytes()))
 }
 
 /// Returns the key of the call that a row describes, or `None` if the row is damaged.
@@ -101,7 +101,7 @@ fn fingerprint(Argument(name, value): &Argument) -> [u8; FINGERPRINT_LEN] {
     };
     bytes.extend_from_slice(&[0, form]);
     bytes.extend_from_slice(&reference);
-    first_bytes(Digest::of(&bytes))
+    first_bytes(Digest::hash(&bytes))
 }
 
 fn first_bytes<const N: usize>(digest: Digest) -> [u8; N] {

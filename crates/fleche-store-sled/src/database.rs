@@ -60,7 +60,7 @@ static OPEN: OpenStores<Place, Database> = OpenStores::new();
 impl Database {
     /// Opens the database in this directory, creating the directory if it is missing.
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
-        let (path, place) = Place::of_directory(path)?;
+        let (path, place) = Place::create_directory(path)?;
         OPEN.get_or_open(place.clone(), || {
             let name = StoreName::new("sled database", path.display());
             // Another thread may have dropped the last handle and not have finished closing the directory.

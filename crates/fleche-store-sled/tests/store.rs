@@ -30,9 +30,9 @@ fn place() -> (TempDir, PathBuf) {
 /// Returns a record of the call `function(number)`, and its key.
 fn record(function: &'static str, number: u64) -> (CallKey, Record) {
     let record = Record::new(RecordFields {
-        function: FunctionId { name: function.into(), version: 1, code: Digest::of(b"code"), hash_code: false },
-        arguments: vec![Argument("number".into(), ValueRef::of(&encoding::to_vec(&number).unwrap()))],
-        result: ValueRef::of(b"result"),
+        function: FunctionId { name: function.into(), version: 1, code: Digest::hash(b"code"), hash_code: false },
+        arguments: vec![Argument("number".into(), ValueRef::new(&encoding::to_vec(&number).unwrap()))],
+        result: ValueRef::new(b"result"),
         metadata: Metadata::default(),
         written: Timestamp(1),
         writer: Writer { host: "host".into(), process: 1, program: "program".into() },
@@ -42,7 +42,7 @@ fn record(function: &'static str, number: u64) -> (CallKey, Record) {
 }
 
 fn put(values: &SledValues, bytes: &[u8]) -> Digest {
-    let id = Digest::of(bytes);
+    let id = Digest::hash(bytes);
     values.put(&id, bytes).unwrap();
     id
 }
@@ -118,7 +118,7 @@ fn damaged_values_are_reported_once_and_the_last_64_quarantined() {
     let (_directory, path) = place();
     let values = SledValues::open(&path).unwrap();
     for number in 0u64..70 {
-        let id = Digest::of(&number.to_le_bytes());
+        let id = Digest::hash(&number.to_le_bytes());
         values.put(&id, b"something else").unwrap();
         let error = values.get(&id).unwrap_err();
         assert!(matches!(&error, Error::Damaged { entry, .. } if entry.contains(&id.to_string())), "{error:?}");
@@ -130,7 +130,7 @@ fn damaged_values_are_reported_once_and_the_last_64_quarantined() {
         (damaged.len(), damaged.last().unwrap().unwrap().1)
     });
     assert_eq!(len, 64);
-    assert_eq!(last, [b"v", &Digest::of(&69u64.to_le_bytes()).as_bytes()[..], b"something else"].concat());
+    assert_eq!(last, [b"v", &Digest::hash(&69u64.to_le_bytes()).as_bytes()[..], b"something else"].concat());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn record_of_later_format_is_a_miss_and_not_replaced() {
     let (_directory, path) = place();
     let (key, now) = record("f", 1);
     let mut later = encoding::to_vec(&BTreeMap::from([("format", 2)])).unwrap();
-    later.extend_from_slice(&Digest::of(&[&key.digest().as_bytes()[..], &later].concat()).as_bytes()[..16]);
+    later.extend_from_slice(&Digest::hash(&[&key.digest().as_bytes()[..], &later].concat()).as_bytes()[..16]);
     drop(SledCalls::open(&path).unwrap());
     with_sled(&path, |sled| sled.open_tree("records").unwrap().insert(key.digest().as_bytes(), &*later).unwrap());
     let calls = SledCalls::open(&path).unwrap();
@@ -218,7 +218,7 @@ fn database_held_by_another_process_is_refused_and_survives_its_kill() {
     holder.wait().unwrap();
     let values = SledValues::open(&path).unwrap();
     for number in 0..50u8 {
-        assert!(values.get(&Digest::of(&[number; 1000])).unwrap().is_some(), "{number}");
+        assert!(values.get(&Digest::hash(&[number; 1000])).unwrap().is_some(), "{number}");
     }
 }
 
@@ -228,13 +228,13 @@ fn put_beyond_limit(path: &Path, length: usize) {
     let values = SledValues::open(path).unwrap();
     let mut numbers = 0u32..(4_000_000 / u32::try_from(length).unwrap()).max(8);
     let value = |number: u32| [&number.to_le_bytes()[..], &vec![7; length]].concat();
-    let failed = numbers.find(|number| values.put(&Digest::of(&value(*number)), &value(*number)).is_err());
+    let failed = numbers.find(|number| values.put(&Digest::hash(&value(*number)), &value(*number)).is_err());
     assert!(failed.is_some(), "no write failed");
     // The first failure is noted, and later operations report it.
     for _ in 0..2 {
-        let error = values.put(&Digest::of(b"small"), b"small").unwrap_err().report().to_string();
+        let error = values.put(&Digest::hash(b"small"), b"small").unwrap_err().report().to_string();
         assert!(error.contains("a write failed earlier") && error.contains("start the program again"), "{error}");
-        let error = values.sync(&Digest::of(b"small")).unwrap_err().report().to_string();
+        let error = values.sync(&Digest::hash(b"small")).unwrap_err().report().to_string();
         assert!(error.contains("a write failed earlier"), "{error}");
     }
     drop(values);

@@ -17,7 +17,7 @@ pub(crate) fn name(text: &str) -> Vec<u8> {
     if bytes.len() <= MAX_LEN {
         return bytes.to_vec();
     }
-    let digest = Digest::of(bytes);
+    let digest = Digest::hash(bytes);
     [&bytes[..MAX_LEN - digest.as_bytes().len()], digest.as_bytes()].concat()
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn insertion<'a>(key: &'a CallKey, record: &Record, bytes: Vec<u8>) -
     statements.push(Statement::new(format!("DELETE FROM fleche_metadata WHERE call = {NUMBER}")).bytes(id));
     let arguments = record.arguments.iter().map(|argument| Ok(vec![name(&argument.0), value(&argument.1)?]));
     statements.extend(rows("fleche_arguments (call, name, reference)", id, arguments.collect::<Result<Vec<_>>>()?));
-    let fields = MetadataField::of(&record.metadata);
+    let fields = MetadataField::from_metadata(&record.metadata);
     let fields = fields.iter().map(|field| Ok(vec![name(&field.kind), name(&field.name), value(&field.value)?]));
     statements.extend(rows("fleche_metadata (call, kind, name, value)", id, fields.collect::<Result<Vec<_>>>()?));
     Ok(statements)

@@ -77,7 +77,7 @@ const SERVER: &str = "$FLECHE_POSTGRES";
 /// Returns the name of the database schema that stands for the directory. Nothing is written to the directory itself.
 #[cfg(feature = "postgres")]
 fn schema_of(directory: &Path) -> String {
-    let digest = Digest::of(directory.as_os_str().as_encoded_bytes());
+    let digest = Digest::hash(directory.as_os_str().as_encoded_bytes());
     format!("fleche_{}", &digest.to_string()[..32])
 }
 

@@ -28,14 +28,14 @@ pub(super) fn kind_of(nth: u64) -> u64 {
 const THREADS: u8 = 2;
 
 fn function() -> FunctionId {
-    FunctionId { name: FUNCTION.into(), version: 1, code: Digest::of(b"code"), hash_code: false }
+    FunctionId { name: FUNCTION.into(), version: 1, code: Digest::hash(b"code"), hash_code: false }
 }
 
 /// Returns the arguments of a call: a number of its own, and a kind that many calls share.
 fn arguments(nth: u64) -> Result<Vec<Argument>, String> {
     let argument = |name: &'static str, value: u64| -> Result<Argument, String> {
         let encoded = encoding::to_vec(&value).map_err(|error| error.to_string())?;
-        Ok(Argument(name.into(), ValueRef::of(&encoded)))
+        Ok(Argument(name.into(), ValueRef::new(&encoded)))
     };
     Ok(vec![argument("nth", nth)?, argument("kind", kind_of(nth))?])
 }
@@ -49,7 +49,7 @@ fn record(nth: u64) -> Result<(CallKey, Record), String> {
     let record = Record::new(RecordFields {
         function: function(),
         arguments: arguments(nth)?,
-        result: ValueRef::of(&encoding::to_vec(&(nth + kind_of(nth))).map_err(|error| error.to_string())?),
+        result: ValueRef::new(&encoding::to_vec(&(nth + kind_of(nth))).map_err(|error| error.to_string())?),
         metadata: Metadata::default(),
         written: Timestamp(nth),
         writer: Writer { host: "host".into(), process: 1, program: "bench".into() },

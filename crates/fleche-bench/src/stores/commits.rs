@@ -54,7 +54,7 @@ pub(super) fn run_shared(quick: bool) -> Result<Vec<Row>, String> {
 /// Returns an item whose record has about 200 bytes.
 fn item(nth: u64) -> Item {
     let mut item = Item::new(nth, 0);
-    item.record = record(nth, ValueRef::of(&nth.to_le_bytes()));
+    item.record = record(nth, ValueRef::new(&nth.to_le_bytes()));
     item.bytes = item.record.to_bytes(&item.key).unwrap_or_default();
     item
 }

@@ -108,7 +108,7 @@ fn of_threads(items: &[Item], put: impl Fn(&Item) -> Result<(), String> + Sync) 
 pub(super) fn run_postgres(quick: bool) -> Result<Vec<Row>, String> {
     let Ok(url) = env::var("FLECHE_POSTGRES") else { return Ok(Vec::new()) };
     let count: u32 = if quick { 20 } else { 1_000 };
-    let schema = format!("bench_{}", &Digest::of(&std::process::id().to_le_bytes()).to_string()[..32]);
+    let schema = format!("bench_{}", &Digest::hash(&std::process::id().to_le_bytes()).to_string()[..32]);
     let values = SqlValues::open_with(&SqlValuesConfig::new(url.clone()).schema(schema.clone())).map_err(message)?;
     let calls = SqlCalls::open_with(&SqlCallsConfig::new(url.clone()).schema(schema)).map_err(message)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(message)?;

@@ -62,18 +62,18 @@ fn unusual_records() -> Vec<Record> {
     };
     let other: &dyn Fn(&mut RecordFields) = &|fields| {
         let nested = BTreeMap::from([("a", Some(vec![1.5f64, 2.5])), ("b", None)]);
-        fields.other.insert("from a later version".into(), Encoded::of(&nested).unwrap());
-        fields.other.insert(String::new(), Encoded::of(&noise(1, 3000)).unwrap());
-        fields.other.insert("zz \u{1f3f9}".into(), Encoded::of(&()).unwrap());
+        fields.other.insert("from a later version".into(), Encoded::encode(&nested).unwrap());
+        fields.other.insert(String::new(), Encoded::encode(&noise(1, 3000)).unwrap());
+        fields.other.insert("zz \u{1f3f9}".into(), Encoded::encode(&()).unwrap());
     };
     let metadata: &dyn Fn(&mut RecordFields) = &|fields| {
         for nth in 0..200 {
-            fields.metadata.insert(format!("kind {nth}"), Encoded::of(&(nth, "text", noise(nth, 100))).unwrap());
+            fields.metadata.insert(format!("kind {nth}"), Encoded::encode(&(nth, "text", noise(nth, 100))).unwrap());
         }
     };
     let stored: &dyn Fn(&mut RecordFields) = &|fields| {
-        fields.arguments[0].1 = ValueRef::Stored(Digest::of(b"an argument"));
-        fields.result = ValueRef::Stored(Digest::of(b"a result"));
+        fields.arguments[0].1 = ValueRef::Stored(Digest::hash(b"an argument"));
+        fields.result = ValueRef::Stored(Digest::hash(b"a result"));
     };
     let extremes: &dyn Fn(&mut RecordFields) = &|fields| {
         fields.function.version = u64::MAX;
@@ -81,7 +81,7 @@ fn unusual_records() -> Vec<Record> {
         fields.written.0 = u64::MAX;
         fields.writer.process = u32::MAX;
         fields.writer.host = "h\u{f6}st \u{0} '\"\\ \n".into();
-        fields.result = ValueRef::of(&encoding::to_vec(&None::<u8>).unwrap());
+        fields.result = ValueRef::new(&encoding::to_vec(&None::<u8>).unwrap());
     };
     let bare: &dyn Fn(&mut RecordFields) = &|fields| {
         fields.arguments.clear();

@@ -110,7 +110,7 @@ const DAMAGED: (u64, usize) = (7, 1000);
 
 /// Returns the id of the damaged result.
 fn damaged_id() -> Digest {
-    Digest::of(&encoding::to_vec(&text(DAMAGED.0, DAMAGED.1)).unwrap())
+    Digest::hash(&encoding::to_vec(&text(DAMAGED.0, DAMAGED.1)).unwrap())
 }
 
 /// Records the call [`DAMAGED`], and damages its result.

@@ -162,7 +162,7 @@ pub(crate) fn copied_once(fixture: &Fixture) {
     let got = run_together(8, |_| stack.get(&item.id()).unwrap().as_deref() == Some(&*item.value()));
     assert_eq!(got, [true; 8]);
     assert_eq!(first.puts(), 1);
-    assert_eq!(stack.get(&Digest::of(b"never stored")).unwrap(), None);
+    assert_eq!(stack.get(&Digest::hash(b"never stored")).unwrap(), None);
     assert_eq!(stack.get(&others.id()).unwrap().as_deref(), Some(&*others.value()));
     assert_eq!(first.puts(), 2);
 }

@@ -203,8 +203,8 @@ fn with_metadata(nth: u64) -> Record {
     if nth.is_multiple_of(5) {
         tags.insert("note", "l".repeat(100));
     }
-    fields.metadata.insert(TAGS, Encoded::of(&tags).unwrap());
-    fields.metadata.insert("count", Encoded::of(&BTreeMap::from([("thirds", nth % 3)])).unwrap());
+    fields.metadata.insert(TAGS, Encoded::encode(&tags).unwrap());
+    fields.metadata.insert("count", Encoded::encode(&BTreeMap::from([("thirds", nth % 3)])).unwrap());
     Record::new(fields)
 }
 

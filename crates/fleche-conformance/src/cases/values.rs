@@ -14,7 +14,7 @@ const HOUR: Duration = Duration::from_hours(1);
 
 pub(crate) fn absence(fixture: &Fixture) {
     let store = fixture.open_values();
-    let id = Digest::of(b"never stored");
+    let id = Digest::hash(b"never stored");
     for round in ["in an empty store", "next to another entry"] {
         assert_eq!(store.get(&id).unwrap(), None, "get, {round}");
         assert!(!store.contains(&id).unwrap(), "contains, {round}");
@@ -87,7 +87,7 @@ pub(crate) fn tiny_values(fixture: &Fixture) {
         put(&*store, value);
     }
     for value in &values {
-        let id = Digest::of(value);
+        let id = Digest::hash(value);
         assert!(store.contains(&id).unwrap(), "{value:?} is missing");
         assert_eq!(store.get(&id).unwrap().as_deref(), Some(&**value));
         assert!(store.age(&id).unwrap().is_some(), "{value:?} has no age");
@@ -99,7 +99,7 @@ pub(crate) fn tiny_values(fixture: &Fixture) {
 pub(crate) fn custom_check(fixture: &Fixture) {
     let store = fixture.open_values();
     let (value, form) = (noise(1, 20_000), noise(2, 500));
-    let (id, other) = (Digest::of(&value), put(&*store, &noise(3, 500)));
+    let (id, other) = (Digest::hash(&value), put(&*store, &noise(3, 500)));
     let unwrapped =
         |bytes: Bytes| if bytes == form { Ok(value.clone().into()) } else { Err("another form".to_owned()) };
     for _ in 0..2 {
@@ -129,7 +129,7 @@ pub(crate) fn remove_all(fixture: &Fixture) {
     let ids: Vec<_> = (0..50).map(|nth| put(&*store, &noise(nth, 100))).collect();
     assert_eq!(store.remove_all(&[], None).unwrap(), 0);
     assert_eq!(store.remove_all(&ids, Some(HOUR)).unwrap(), 0, "entries younger than an hour were removed as older");
-    let gone = [&ids[..20], &[Digest::of(b"never stored")]].concat();
+    let gone = [&ids[..20], &[Digest::hash(b"never stored")]].concat();
     assert_eq!(store.remove_all(&gone, None).unwrap(), 20);
     assert_eq!(store.remove_all(&gone, None).unwrap(), 0);
     for (at, id) in ids.iter().enumerate() {
@@ -167,7 +167,7 @@ pub(crate) fn sync_changes_nothing(fixture: &Fixture) {
 
 /// Puts this value and returns its id.
 pub(super) fn put(store: &dyn ValueStore, value: &[u8]) -> Digest {
-    let id = Digest::of(value);
+    let id = Digest::hash(value);
     store.put(&id, value).unwrap();
     id
 }

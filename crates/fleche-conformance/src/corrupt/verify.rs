@@ -134,7 +134,7 @@ fn read_all(stores: &Stores, known: &Known) -> Result<u64, String> {
     let mut missing = listed(stores.values.ids(&DigestPrefix::all())) + listed(stores.calls.keys(&DigestPrefix::all()));
     for id in &known.values {
         match stores.values.get(id) {
-            Ok(Some(bytes)) if Digest::of(&bytes) != *id => return Err(format!("the bytes of value {id} are wrong")),
+            Ok(Some(bytes)) if Digest::hash(&bytes) != *id => return Err(format!("the bytes of value {id} are wrong")),
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => missing += 1,
         }

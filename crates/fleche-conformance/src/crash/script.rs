@@ -54,7 +54,7 @@ impl Entry {
     }
 
     pub(super) fn id(self) -> Digest {
-        Digest::of(&self.value())
+        Digest::hash(&self.value())
     }
 
     /// Returns the record that the `put` with the number `writing` stores. The number determines its time of writing
@@ -64,7 +64,7 @@ impl Entry {
         let noise = noise(self.number() << 32 | writing, 100 + usize::from(self.slot) * 50);
         let mut fields: RecordFields = (*test_data::record("crash::function", self.number(), &noise)).clone();
         fields.written = moment(writing);
-        fields.result = ValueRef::of(&noise[..60]);
+        fields.result = ValueRef::new(&noise[..60]);
         Record::new(fields)
     }
 

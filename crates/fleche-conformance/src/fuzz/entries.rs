@@ -48,10 +48,10 @@ pub(super) fn call_record(nth: u8, writing: u8) -> Record {
     let mut fields: RecordFields = (*record(function, number, &noise(number, 50 << (2 * writing)))).clone();
     fields.function = FunctionId { version: 1 + u64::from(nth / 2 % 2), ..fields.function };
     fields.arguments = vec![argument("x", u64::from(nth / 4)), argument("nth", nth.into())];
-    fields.result = ValueRef::of(&noise(number, 40));
+    fields.result = ValueRef::new(&noise(number, 40));
     fields.written = moment(u64::from(writing) * 1_000);
     let tags = std::collections::BTreeMap::from([("project", tag(writing))]);
-    if let Ok(tags) = Encoded::of(&tags) {
+    if let Ok(tags) = Encoded::encode(&tags) {
         fields.metadata.insert(TAGS, tags);
     }
     Record::new(fields)

@@ -215,7 +215,7 @@ impl Machine {
 }
 
 fn id(nth: u8) -> Digest {
-    Digest::of(&value(nth))
+    Digest::hash(&value(nth))
 }
 
 fn ok<T>(result: StoreResult<T>) -> Result<T, String> {

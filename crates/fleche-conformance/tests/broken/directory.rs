@@ -24,7 +24,7 @@ pub(crate) struct Directory {
 impl Directory {
     pub(crate) fn open(root: &Path) -> Result<Arc<Self>> {
         static OPEN: OpenStores<Place, Directory> = OpenStores::new();
-        let (root, place) = Place::of_directory(root)?;
+        let (root, place) = Place::create_directory(root)?;
         OPEN.get_or_open(place, || Ok(Self { root, changing: Mutex::default() }))
     }
 

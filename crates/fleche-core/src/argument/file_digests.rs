@@ -210,7 +210,7 @@ mod linux {
             let content = vec![1; 1 << 17];
             fs::write(&path, &content).unwrap();
             let before = SystemTime::now();
-            assert_eq!(digest_of(&path).unwrap(), Digest::of(&content));
+            assert_eq!(digest_of(&path).unwrap(), Digest::hash(&content));
             let known = identity(&path);
             // Holds unless this thread was suspended for that long after it wrote the file.
             if !known.is_settled(SystemTime::now()) {
@@ -220,9 +220,9 @@ mod linux {
             {
                 thread::park_timeout(Duration::from_millis(50));
             }
-            assert_eq!(digest_of(&path).unwrap(), Digest::of(&content));
+            assert_eq!(digest_of(&path).unwrap(), Digest::hash(&content));
             let shows = write_back(&File::open(&path).unwrap());
-            assert_eq!(recall(&known), shows.then(|| Digest::of(&content)));
+            assert_eq!(recall(&known), shows.then(|| Digest::hash(&content)));
         }
 
         #[test]
@@ -232,7 +232,7 @@ mod linux {
             let path = directory.path().join("small");
             for content in ["a", "b"] {
                 fs::write(&path, content).unwrap();
-                assert_eq!(digest_of(&path).unwrap(), Digest::of(content.as_bytes()));
+                assert_eq!(digest_of(&path).unwrap(), Digest::hash(content.as_bytes()));
                 assert_eq!(recall(&identity(&path)), None);
             }
         }

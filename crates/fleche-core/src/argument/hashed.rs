@@ -78,7 +78,7 @@ impl<T: Serialize> Content<T> {
             return Ok(*known);
         }
         // Threads that call this at the same time each hash the value.
-        let hash = ValueRef::of(&encoding::to_vec(&self.value)?).stored().map(|digest| *digest.as_bytes());
+        let hash = ValueRef::new(&encoding::to_vec(&self.value)?).stored().map(|digest| *digest.as_bytes());
         Ok(*self.hash.get_or_init(|| hash))
     }
 }

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_paths_of_a_content_are_kept() {
-        let digest = Digest::of(b"seen in many places");
+        let digest = Digest::hash(b"seen in many places");
         for number in 0..1000 {
             add(digest, format!("/{number}").into());
         }
@@ -158,7 +158,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         std::fs::write(&path, "expected once").unwrap();
-        let file = KnownFile { digest: Digest::of(b"expected once"), path };
+        let file = KnownFile { digest: Digest::hash(b"expected once"), path };
         assert_eq!(expecting_files(std::slice::from_ref(&file), || path_of(&file.digest)), Ok(file.path));
         assert!(path_of(&file.digest).unwrap_err().contains("knows of no file"));
     }

@@ -83,7 +83,7 @@ impl<R> BoundCall<R> {
     pub fn new(function: &'static Function, parts: Parts<R>, encode: impl FnOnce(&mut Arguments)) -> Self {
         let mut arguments = Arguments::in_full();
         let ((), files) = record_files(|| arguments.fill(encode));
-        Self::of_encoded(function, parts, Binding::current(), arguments, files)
+        Self::from_encoded(function, parts, Binding::current(), arguments, files)
     }
 
     /// Checks the arguments if a check of this call is due. For generated code: `guard` checks the arguments that are
@@ -98,7 +98,7 @@ impl<R> BoundCall<R> {
     }
 
     /// Creates a call with encoded arguments.
-    pub(super) fn of_encoded(
+    pub(super) fn from_encoded(
         function: &'static Function,
         parts: Parts<R>,
         binding: Binding,
@@ -114,7 +114,7 @@ impl<R> BoundCall<R> {
     /// Creates a call of the function's body, which looks nothing up and records nothing. For generated code. Like
     /// [`new`](Self::new), with the descriptor that leads to the body in another process.
     #[doc(hidden)]
-    pub fn of_body(
+    pub fn from_body(
         function: &'static Function,
         parts: Parts<R>,
         body: &'static Descriptor,
@@ -144,8 +144,8 @@ impl<R> BoundCall<R> {
             ));
         }
         match self.body {
-            Some(body) => FunctionRef::of_descriptor(body, self.function.name()),
-            None => FunctionRef::of_function(self.function),
+            Some(body) => FunctionRef::from_descriptor(body, self.function.name()),
+            None => FunctionRef::from_function(self.function),
         }
     }
 
@@ -230,7 +230,7 @@ impl<R> Serialize for BoundCall<R> {
             return Err(S::Error::custom(format!("the body of `{}` has no registered name", self.function.name())));
         }
         WrittenCall {
-            function: WrittenFunction::of_function(self.function).map_err(S::Error::custom)?,
+            function: WrittenFunction::from_function(self.function).map_err(S::Error::custom)?,
             arguments: names(self.function).map(Cow::Borrowed).zip(arguments.iter().map(Hex::from)).collect(),
             files: self.files.iter().map(|file| (file.digest, PortablePath(file.path.clone()))).collect(),
             binding: self.binding.config().map_err(|error| S::Error::custom(error.report()))?,
@@ -254,7 +254,7 @@ impl<'de, R: 'static> Deserialize<'de> for BoundCall<R> {
         let (arguments, files) = record_files(|| rewritten(function, &parts, &arguments));
         let arguments = arguments.map_err(D::Error::custom)?;
         let binding = Binding::open(binding).map_err(|error| D::Error::custom(error.report()))?;
-        let call = Self::of_encoded(function, parts, binding, arguments, files);
+        let call = Self::from_encoded(function, parts, binding, arguments, files);
         call.arguments.as_ref().map_err(D::Error::custom)?;
         Ok(call)
     }

@@ -84,7 +84,7 @@ impl LoadedImage {
                 let _ = write!(text, "{kind} {:x} {:x};", range.start.wrapping_sub(self.base), range.len());
             }
         }
-        Digest::of(text.as_bytes())
+        Digest::hash(text.as_bytes())
     }
 
     /// Returns whether the program was loaded from this file: compares the parts that never change.
@@ -276,7 +276,7 @@ mod tests {
     }
 
     fn descriptor<F: crate::bound::Callable<(i64,), Output = i64>>(_: F) -> &'static Descriptor {
-        Descriptor::of_callable::<F, (i64,)>().unwrap()
+        Descriptor::from_callable::<F, (i64,)>().unwrap()
     }
 
     #[test]

@@ -51,12 +51,12 @@ impl Descriptor {
 
     /// Creates the descriptor of the body of a memoized function, identified by the type of the function's item. For
     /// generated code.
-    pub const fn of_body(item: TypeId, remote: Remote) -> Self {
+    pub const fn from_body(item: TypeId, remote: Remote) -> Self {
         Self { magic: MAGIC, types: [item; 3], remote, function: None }
     }
 
     /// Returns the descriptor of this type of callable, or `None` if its values hold data.
-    pub(super) fn of_callable<F, Args>() -> Option<&'static Self>
+    pub(super) fn from_callable<F, Args>() -> Option<&'static Self>
     where
         F: Callable<Args>,
         Args: ArgsTuple,

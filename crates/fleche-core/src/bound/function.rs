@@ -48,7 +48,7 @@ impl<F> Bound<F> {
     where
         F: Callable<Args>,
     {
-        let refer = WrittenFunction::of_callable::<F::Inner>;
+        let refer = WrittenFunction::from_callable::<F::Inner>;
         match function.binding().cloned() {
             Some(binding) => Self { known: function.function(), function, binding, refer },
             None => Self { function, binding: Binding::current(), known: None, refer },
@@ -136,7 +136,7 @@ impl<F> Bound<F> {
     {
         let written = WrittenBound::deserialize(deserializer)?;
         written.function.check_is::<F>().map_err(D::Error::custom)?;
-        Ok(Self { function, binding: written.binding()?, known: None, refer: WrittenFunction::of_callable::<F> })
+        Ok(Self { function, binding: written.binding()?, known: None, refer: WrittenFunction::from_callable::<F> })
     }
 }
 
@@ -187,6 +187,11 @@ impl<'de, F: Copy + 'static> Deserialize<'de> for Bound<F> {
         let function = pointer().get::<F>().map_err(|is| {
             D::Error::custom(format!("`{name}` is a `{is}`, but it is read as a `{}`", std::any::type_name::<F>()))
         })?;
-        Ok(Self { function, binding: written.binding()?, known: Some(known), refer: WrittenFunction::of_callable::<F> })
+        Ok(Self {
+            function,
+            binding: written.binding()?,
+            known: Some(known),
+            refer: WrittenFunction::from_callable::<F>,
+        })
     }
 }

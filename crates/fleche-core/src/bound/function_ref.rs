@@ -34,18 +34,18 @@ impl FunctionRef {
     ///
     /// # Errors
     /// Fails with the reason why the function cannot leave the process.
-    pub(crate) fn of_function(function: &Function) -> Result<Self, String> {
+    pub(crate) fn from_function(function: &Function) -> Result<Self, String> {
         if by_name(function) {
             return Ok(Self(FunctionRefKind::Name(function.name().to_owned())));
         }
-        Self::of_descriptor(descriptor_of(function)?, function.name())
+        Self::from_descriptor(descriptor_of(function)?, function.name())
     }
 
     /// Refers to any callable that its type alone identifies: functions, and closures that capture nothing.
     ///
     /// # Errors
     /// Fails with the reason why the callable cannot leave the process, and what to do.
-    pub(crate) fn of_callable<F, Args>(function: &F) -> Result<Self, String>
+    pub(crate) fn from_callable<F, Args>(function: &F) -> Result<Self, String>
     where
         F: Callable<Args>,
         Args: ArgsTuple,
@@ -56,10 +56,10 @@ impl FunctionRef {
             return Ok(Self(FunctionRefKind::Name(function.name().to_owned())));
         }
         let name = type_name::<F::Inner>();
-        match (Descriptor::of_callable::<F::Inner, Args>(), memoized) {
-            (Some(descriptor), _) => Self::of_descriptor(descriptor, name),
+        match (Descriptor::from_callable::<F::Inner, Args>(), memoized) {
+            (Some(descriptor), _) => Self::from_descriptor(descriptor, name),
             // A pointer that was read from text is known to be of this function.
-            (None, Some(function)) => Self::of_function(function),
+            (None, Some(function)) => Self::from_function(function),
             (None, None) => Err(not_portable(name)),
         }
     }
@@ -68,7 +68,7 @@ impl FunctionRef {
     ///
     /// # Errors
     /// Fails if the descriptor is not in the executable.
-    pub(super) fn of_descriptor(descriptor: &'static Descriptor, name: &str) -> Result<Self, String> {
+    pub(super) fn from_descriptor(descriptor: &'static Descriptor, name: &str) -> Result<Self, String> {
         let (at, types) = position(descriptor, name)?;
         Ok(Self(FunctionRefKind::Position { at, types }))
     }
@@ -163,7 +163,7 @@ impl WrittenFunction {
     ///
     /// # Errors
     /// Fails with the reason why the reference cannot be serialized.
-    pub(super) fn of_function(function: &'static Function) -> Result<Self, String> {
+    pub(super) fn from_function(function: &'static Function) -> Result<Self, String> {
         let name = function.name();
         if function.is_known_by_name() {
             return Ok(Self::Name(name.to_owned()));
@@ -176,9 +176,9 @@ impl WrittenFunction {
     ///
     /// # Errors
     /// Fails with the reason why the reference cannot be serialized.
-    pub(super) fn of_callable<F: 'static>(known: Option<&'static Function>) -> Result<Self, String> {
+    pub(super) fn from_callable<F: 'static>(known: Option<&'static Function>) -> Result<Self, String> {
         let memoized = known.or_else(|| function::by_type(TypeId::of::<F>()));
-        if let Some(Ok(reference)) = memoized.map(Self::of_function) {
+        if let Some(Ok(reference)) = memoized.map(Self::from_function) {
             return Ok(reference);
         }
         let name = type_name::<F>();

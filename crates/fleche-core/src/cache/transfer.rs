@@ -95,7 +95,7 @@ impl Cache {
                 return Ok(());
             }
             // Both are results of the call, each for its own code.
-            key = key.of_replaced(code);
+            key = key.for_replaced(code);
             if to.contains(&key)? {
                 report.skipped += 1;
                 return Ok(());

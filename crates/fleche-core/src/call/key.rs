@@ -77,8 +77,8 @@ impl CallKey {
     /// # Errors
     /// Fails with the error of the encoding, which cannot occur for identities and references that can be constructed.
     pub fn new(function: &FunctionId, arguments: &[Argument]) -> Result<Self> {
-        let identity = Identity::of(function)?;
-        Ok(Self::of_identity(
+        let identity = Identity::new(function)?;
+        Ok(Self::from_identity(
             &identity,
             arguments.len(),
             arguments.iter().map(|Argument(name, value)| (&**name, value.into())),
@@ -86,7 +86,7 @@ impl CallKey {
     }
 
     /// Like [`new`](Self::new), for an encoded identity and `count` arguments.
-    pub(crate) fn of_identity<'a>(
+    pub(crate) fn from_identity<'a>(
         identity: &Identity,
         count: usize,
         arguments: impl Iterator<Item = (&'a str, Reference<'a>)>,
@@ -115,7 +115,7 @@ impl CallKey {
     /// Returns the key under which a replaced record of this call is kept: BLAKE3, in key derivation mode with the
     /// context `fleche 2026 replaced record v1`, of this key's 32 bytes and those of the digest of the code that computed
     /// the replaced record.
-    pub fn of_replaced(&self, code: &Digest) -> Self {
+    pub fn for_replaced(&self, code: &Digest) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(REPLACED_CONTEXT);
         hasher.update(self.0.as_bytes()).update(code.as_bytes());
         Self(Digest::from_bytes(*hasher.finalize().as_bytes()))
@@ -148,7 +148,7 @@ impl<'a> From<&'a ValueRef> for Reference<'a> {
 pub(crate) struct Identity(Box<[u8]>);
 
 impl Identity {
-    pub(crate) fn of(function: &FunctionId) -> Result<Self> {
+    pub(crate) fn new(function: &FunctionId) -> Result<Self> {
         Ok(Self(encoding::to_vec(&Keyed(function))?.into()))
     }
 }
@@ -216,11 +216,11 @@ mod tests {
 
     #[test]
     fn key_is_the_hash_of_the_encoded_call() {
-        let argument = |name: String, encoded: &[u8]| Argument(name.into(), ValueRef::of(encoded));
+        let argument = |name: String, encoded: &[u8]| Argument(name.into(), ValueRef::new(encoded));
         let arguments: Vec<_> =
             (0..300).map(|at| argument("a".repeat(at), &vec![7; at % 70])).chain([argument("ü".into(), b"")]).collect();
         for hash_code in [false, true] {
-            let function = FunctionId { name: "p::f".into(), version: 1 << 40, code: Digest::of(b"code"), hash_code };
+            let function = FunctionId { name: "p::f".into(), version: 1 << 40, code: Digest::hash(b"code"), hash_code };
             for count in [0, 1, 2, 23, 24, 255, 256, arguments.len()] {
                 let arguments = &arguments[..count];
                 let key = CallKey::new(&function, arguments).unwrap();

@@ -23,8 +23,8 @@ pub enum ValueRef {
 
 impl ValueRef {
     /// Creates the reference to a value with this encoding.
-    pub fn of(encoded: &[u8]) -> Self {
-        InlineBytes::new(encoded).map_or_else(|| Self::Stored(Digest::of(encoded)), Self::Inline)
+    pub fn new(encoded: &[u8]) -> Self {
+        InlineBytes::new(encoded).map_or_else(|| Self::Stored(Digest::hash(encoded)), Self::Inline)
     }
 
     /// Returns the digest if the value is in the value store, else `None`.

@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn search_of_an_infinite_chain_ends() {
         let next = |asked: &CallKey| {
-            let digest = Digest::of(asked.digest().as_bytes());
+            let digest = Digest::hash(asked.digest().as_bytes());
             let awaits = Some(vec![CallKey::from(digest)]);
             Some(ClaimHolder { host: String::new(), process: 1, since: SystemTime::UNIX_EPOCH, waiting_on: awaits })
         };

@@ -243,7 +243,7 @@ impl Arguments {
         let names = key_parameters(function);
         self.check(function, names.clone())?;
         let arguments = names.zip(self.iter()).map(|(name, encoded)| (name, borrowed_reference(encoded)));
-        Ok(CallKey::of_identity(function.identity()?, self.ends.len(), arguments))
+        Ok(CallKey::from_identity(function.identity()?, self.ends.len(), arguments))
     }
 
     /// Fails if an argument was not encoded.
@@ -345,7 +345,7 @@ fn key_parameters(function: &'static Function) -> impl Iterator<Item = &'static 
 impl Call {
     fn new(function: &'static Function, arguments: Vec<Argument>) -> Result<Self> {
         let references = arguments.iter().map(|Argument(name, value)| (&**name, value.into()));
-        let key = CallKey::of_identity(function.identity()?, arguments.len(), references);
+        let key = CallKey::from_identity(function.identity()?, arguments.len(), references);
         Ok(Self { key, references: Some(arguments) })
     }
 
@@ -380,7 +380,7 @@ pub fn key_or_panic(function: &'static Function, encode: impl FnOnce(&mut Argume
 
 /// Returns the reference to a value, given its encoding or the digest that replaces it.
 fn reference(standing: &[u8]) -> ValueRef {
-    digest(standing).map_or_else(|| ValueRef::of(standing), ValueRef::Stored)
+    digest(standing).map_or_else(|| ValueRef::new(standing), ValueRef::Stored)
 }
 
 /// Like [`reference()`], without copying an inline value.
@@ -388,7 +388,7 @@ fn borrowed_reference(standing: &[u8]) -> Reference<'_> {
     match digest(standing) {
         Some(digest) => Reference::Stored(digest),
         None if standing.len() <= INLINE_LIMIT => Reference::Inline(standing),
-        None => Reference::Stored(Digest::of(standing)),
+        None => Reference::Stored(Digest::hash(standing)),
     }
 }
 

@@ -239,7 +239,7 @@ impl Finished {
                 }
             }
         }
-        let result = ValueRef::of(encoded);
+        let result = ValueRef::new(encoded);
         if let Some(digest) = result.stored() {
             put(digest, encoded)?;
             if *synced {

@@ -13,7 +13,7 @@ use crate::{
 /// Returns the keys under which records of the function's present code are kept after records of other code replaced them.
 pub(super) fn places(function: &'static Function, key: &CallKey) -> impl Iterator<Item = CallKey> + use<> {
     let key = *key;
-    function.codes().map(move |code| key.of_replaced(&code))
+    function.codes().map(move |code| key.for_replaced(&code))
 }
 
 /// Counts a stale result that is served, and warns if the policy says so.
@@ -142,7 +142,7 @@ impl Replaces {
         let Some(record) = undamaged(cache.ask(Operation::ReadRecord, || catch_store_panic(|| calls.get(key))))? else {
             return Ok(());
         };
-        let place = key.of_replaced(&record.function.code);
+        let place = key.for_replaced(&record.function.code);
         cache.ask(Operation::WriteRecord, || calls.put(&place, &record))?;
         if synced { cache.ask(Operation::WriteRecord, || calls.sync(&place)) } else { Ok(()) }
     }

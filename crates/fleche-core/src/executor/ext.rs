@@ -24,14 +24,14 @@ pub trait ExecutorExt: Executor {
         Args: ArgsTuple,
         F::Output: SubmittedResult,
     {
-        let (task, job) = Task::of_function(function, arguments);
+        let (task, job) = Task::from_function(function, arguments);
         submit(self, task);
         job
     }
 
     /// Submits a bound call and returns at once. The function may borrow its parameters and return any type.
     fn run<R: 'static>(&self, call: BoundCall<R>) -> Job<R> {
-        let (task, job) = Task::of_call(call);
+        let (task, job) = Task::from_call(call);
         submit(self, task);
         job
     }

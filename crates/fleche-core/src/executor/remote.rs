@@ -62,7 +62,7 @@ impl Task {
             Ok(RemoteParts { function, arguments, files, promise }) => {
                 Ok((PortableCall { function, arguments, files, binding, missed }, Reply::new(promise, followers)))
             }
-            Err((work, why)) => Err(Self { cache_check, followers, ..Self::of_work(work, binding) }.refuse(why)),
+            Err((work, why)) => Err(Self { cache_check, followers, ..Self::from_work(work, binding) }.refuse(why)),
         }
     }
 }
@@ -190,7 +190,7 @@ pub fn isolate_in_process<R: 'static>(isolation: Isolation, body: BoundCall<R>) 
         ))
     };
     let directory = PrivateDirectory::create().unwrap_or_else(|why| refuse(why));
-    let (task, job) = Task::of_call(body);
+    let (task, job) = Task::from_call(body);
     if let Err(refused) = (isolator.run)(task, directory.path(), assigned_gpus()) {
         refused.task.fail(refused.why);
     }

@@ -39,7 +39,7 @@ pub struct Task {
 
 impl Task {
     /// Creates a task that calls this function, and its job.
-    pub(super) fn of_function<F, Args>(function: F, arguments: Args) -> (Self, Job<F::Output>)
+    pub(super) fn from_function<F, Args>(function: F, arguments: Args) -> (Self, Job<F::Output>)
     where
         F: Callable<Args>,
         Args: ArgsTuple,
@@ -48,24 +48,24 @@ impl Task {
         let (promise, job) = job::promise(job::unpack_same, Some(bound::decode));
         let binding = function.binding().cloned();
         let work = Box::new(FunctionWork { function, arguments, key: None, promise: Some(promise) });
-        (Self::of_work(work, binding), job)
+        (Self::from_work(work, binding), job)
     }
 
     /// Creates a task for this bound call, and its job.
-    pub(super) fn of_call<R: 'static>(call: BoundCall<R>) -> (Self, Job<R>) {
+    pub(super) fn from_call<R: 'static>(call: BoundCall<R>) -> (Self, Job<R>) {
         let (promise, job) =
             job::promise(call.parts.transport.unpack, call.parts.transport.wire.map(|(_, decode)| decode));
         let binding = Some(call.binding.clone());
-        (Self::of_work(Box::new(CallWork { call, promise: Some(promise) }), binding), job)
+        (Self::from_work(Box::new(CallWork { call, promise: Some(promise) }), binding), job)
     }
 
     /// Creates a task for a closure, which cannot leave this process, and its job.
-    pub fn of_closure<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> (Self, Job<R>) {
+    pub fn from_closure<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> (Self, Job<R>) {
         let (promise, job) = job::promise(job::unpack_same, None);
-        (Self::of_work(Box::new(ClosureWork { run, promise }), None), job)
+        (Self::from_work(Box::new(ClosureWork { run, promise }), None), job)
     }
 
-    pub(super) fn of_work(work: Box<dyn Work>, binding: Option<Binding>) -> Self {
+    pub(super) fn from_work(work: Box<dyn Work>, binding: Option<Binding>) -> Self {
         Self { work: Contained::new(work), binding, cache_check: None, followers: None }
     }
 

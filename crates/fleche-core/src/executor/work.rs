@@ -109,7 +109,7 @@ where
     }
 
     fn into_remote(mut self: Box<Self>, binding: Option<&Binding>) -> Result<RemoteParts, (Box<dyn Work>, String)> {
-        let call = FunctionRef::of_callable(&self.function).and_then(|function| {
+        let call = FunctionRef::from_callable(&self.function).and_then(|function| {
             let (arguments, files) =
                 record_files(|| job::catch_panic(|| self.arguments.encode(Arguments::in_full(), |_| true)));
             let arguments = arguments.map_err(|panic| panic.to_string())?.whole();

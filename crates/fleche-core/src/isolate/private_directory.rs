@@ -137,7 +137,7 @@ fn sweep(base: &Path) {
 }
 
 fn is_left_over(name: &str) -> bool {
-    let owner = name.strip_prefix(PREFIX).and_then(Owner::of);
+    let owner = name.strip_prefix(PREFIX).and_then(Owner::parse);
     owner.and_then(|owner| owner.lives()) == Some(false)
 }
 

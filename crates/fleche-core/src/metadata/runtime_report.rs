@@ -81,7 +81,7 @@ impl Collector for Running {
 
 impl Running {
     fn report(&self, cpu_seconds: Option<f64>) -> Result<Encoded> {
-        Ok(Encoded::of(&RuntimeReport {
+        Ok(Encoded::encode(&RuntimeReport {
             start: self.start,
             stop: Timestamp::now(),
             wall_seconds: self.since.elapsed().as_secs_f64(),

@@ -66,7 +66,7 @@ pub struct Owner<'a> {
 
 impl<'a> Owner<'a> {
     /// Parses a mark; returns `None` for other names.
-    pub fn of(mark: &'a str) -> Option<Self> {
+    pub fn parse(mark: &'a str) -> Option<Self> {
         let mut parts = mark.rsplitn(4, '-');
         let _number: u64 = parts.next()?.parse().ok()?;
         let run = u64::from_str_radix(parts.next()?, 16).ok()?;
@@ -167,7 +167,7 @@ fn realm() -> u64 {
 }
 
 fn hash_to_number(text: &str) -> u64 {
-    let digest = Digest::of(text.as_bytes());
+    let digest = Digest::hash(text.as_bytes());
     digest.as_bytes()[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn mark_identifies_its_process() {
         let mark = mark();
-        let owner = Owner::of(&mark).unwrap();
+        let owner = Owner::parse(&mark).unwrap();
         assert!(owner.is_me());
         assert_eq!(owner.lives(), Some(true));
     }
@@ -204,19 +204,19 @@ mod tests {
     #[test]
     fn earlier_process_with_the_id_of_this_one_is_dead() {
         let mark = mark().replace(&format!("{:016x}", this_run()), "0123456789abcdef");
-        assert_eq!(Owner::of(&mark).unwrap().lives(), Some(false));
+        assert_eq!(Owner::parse(&mark).unwrap().lives(), Some(false));
     }
 
     #[test]
     fn process_of_another_host_is_unknown() {
         let mark = format!("elsewhere-{}-{:016x}-1", std::process::id(), this_run());
-        assert_eq!(Owner::of(&mark).unwrap().lives(), None);
+        assert_eq!(Owner::parse(&mark).unwrap().lives(), None);
     }
 
     #[test]
     fn name_without_a_mark_has_no_owner() {
         for name in ["", "mine", "host-1-2", "host-x-1-2", "h-1-z-2"] {
-            assert!(Owner::of(name).is_none(), "{name}");
+            assert!(Owner::parse(name).is_none(), "{name}");
         }
     }
 

@@ -55,7 +55,7 @@ impl<S> BackingFile<S> {
     pub fn new(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         Ok(Self {
-            place: Place::of(&path)?,
+            place: Place::new(&path)?,
             #[cfg(target_os = "linux")]
             file: reference(&path).map_err(Error::io("open", &path))?,
             path,
@@ -71,7 +71,7 @@ impl<S> BackingFile<S> {
     /// Returns whether the file was removed or the path leads to another file. A file that was moved still belongs to
     /// the store, and an inaccessible path does not count as removed.
     fn is_gone(&self) -> bool {
-        match Place::of(&self.path) {
+        match Place::new(&self.path) {
             Ok(place) => place != self.place,
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => self.is_unlinked(),
             Err(_) => false,

@@ -88,7 +88,7 @@ impl Place {
     /// # Errors
     /// Fails with [`Error::Io`] if it does not exist or cannot be inspected.
     #[cfg(unix)]
-    pub fn of(path: &Path) -> Result<Self> {
+    pub fn new(path: &Path) -> Result<Self> {
         use std::os::unix::fs::MetadataExt;
         let metadata = std::fs::metadata(path).map_err(Error::io("read the metadata of", path))?;
         Ok(Self((metadata.dev(), metadata.ino())))
@@ -99,7 +99,7 @@ impl Place {
     /// # Errors
     /// Fails with [`Error::Io`] if it does not exist or cannot be inspected.
     #[cfg(not(unix))]
-    pub fn of(path: &Path) -> Result<Self> {
+    pub fn new(path: &Path) -> Result<Self> {
         std::fs::canonicalize(path).map(Self).map_err(Error::io("find the absolute path of", path))
     }
 
@@ -107,10 +107,10 @@ impl Place {
     ///
     /// # Errors
     /// Fails with [`Error::Io`] if the path is not a directory and cannot become one.
-    pub fn of_directory(path: &Path) -> Result<(PathBuf, Self)> {
+    pub fn create_directory(path: &Path) -> Result<(PathBuf, Self)> {
         let absolute = std::path::absolute(path).map_err(Error::io("find the absolute path of", path))?;
         std::fs::create_dir_all(&absolute).map_err(Error::io("create the directory", &absolute))?;
-        let place = Self::of(&absolute)?;
+        let place = Self::new(&absolute)?;
         Ok((absolute, place))
     }
 }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn place_has_one_holder_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let place = Place::of(directory.path()).unwrap();
+        let place = Place::new(directory.path()).unwrap();
         let held = OpenPlaceGuard::take(place.clone());
         let other = thread::spawn(move || drop(OpenPlaceGuard::take(place)));
         assert!(!other.is_finished());

@@ -58,7 +58,7 @@ impl Query {
     /// # Errors
     /// Fails if the value cannot be encoded.
     pub fn argument<T: Serialize + ?Sized>(mut self, name: impl Into<Cow<'static, str>>, value: &T) -> Result<Self> {
-        self.arguments.push(Argument(name.into(), ValueRef::of(&encoding::to_vec(value)?)));
+        self.arguments.push(Argument(name.into(), ValueRef::new(&encoding::to_vec(value)?)));
         Ok(self)
     }
 
@@ -73,7 +73,7 @@ impl Query {
         name: impl Into<String>,
         value: &T,
     ) -> Result<Self> {
-        let value = ValueRef::of(&encoding::to_vec(value)?);
+        let value = ValueRef::new(&encoding::to_vec(value)?);
         self.metadata.push(MetadataField { kind: kind.into(), name: name.into(), value });
         Ok(self)
     }
@@ -163,13 +163,13 @@ pub struct MetadataField {
 
 impl MetadataField {
     /// Returns all fields of all reports that are maps with text keys. Reports of other forms have no fields.
-    pub fn of(metadata: &Metadata) -> Vec<Self> {
+    pub fn from_metadata(metadata: &Metadata) -> Vec<Self> {
         let fields = metadata.iter().flat_map(|(kind, report)| {
             let map: BTreeMap<String, Encoded> = report.decode().unwrap_or_default();
             let field = |(name, value): (String, Encoded)| Self {
                 kind: kind.to_owned(),
                 name,
-                value: ValueRef::of(value.as_bytes()),
+                value: ValueRef::new(value.as_bytes()),
             };
             map.into_iter().map(field).collect::<Vec<_>>()
         });
@@ -179,12 +179,12 @@ impl MetadataField {
     fn is_in(&self, metadata: &Metadata) -> bool {
         let report = metadata.get::<BTreeMap<String, Encoded>>(&self.kind);
         let report = report.ok().flatten();
-        report.and_then(|report| Some(ValueRef::of(report.get(&self.name)?.as_bytes()))) == Some(self.value)
+        report.and_then(|report| Some(ValueRef::new(report.get(&self.name)?.as_bytes()))) == Some(self.value)
     }
 }
 
 fn text(value: &str) -> ValueRef {
     let mut encoded = Vec::new();
     append_text(&mut encoded, value);
-    ValueRef::of(&encoded)
+    ValueRef::new(&encoded)
 }

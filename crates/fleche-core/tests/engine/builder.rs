@@ -105,8 +105,8 @@ fn settings_queries_and_records_are_printed_for_people() {
         query.to_string(),
         r#"calls of f with version 2, x = "text", tags project = "alloys", written since 2026-05-01T12:00:00Z"#
     );
-    let digest = Digest::of(&[1; 100]);
-    assert_eq!(ValueRef::of(&[1; 100]).to_string(), digest.to_string());
+    let digest = Digest::hash(&[1; 100]);
+    assert_eq!(ValueRef::new(&[1; 100]).to_string(), digest.to_string());
     let function = |version| FunctionId { name: "f".into(), version, code: digest, hash_code: false };
     assert_eq!([0, 2].map(|version| function(version).to_string()), ["f", "f (version 2)"]);
 }

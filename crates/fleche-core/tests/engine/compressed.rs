@@ -10,7 +10,7 @@ use fleche_store_memory::MemoryValues;
 
 /// Stores a value through a compressing layer. Returns the inner store, the layer and the value's id.
 fn compressed(value: &[u8]) -> (MemoryValues, Compressed<MemoryValues>, Digest) {
-    let (store, id) = (MemoryValues::new(), Digest::of(value));
+    let (store, id) = (MemoryValues::new(), Digest::hash(value));
     let compressed = Compressed::new(store.clone());
     compressed.put(&id, value).unwrap();
     (store, compressed, id)
@@ -25,7 +25,7 @@ fn form(store: &MemoryValues, id: &Digest) -> Vec<u8> {
 fn repetitive_value_takes_less_space_on_disk() {
     let directory = tempfile::tempdir().unwrap();
     let value = b"again and again ".repeat(10_000);
-    let id = Digest::of(&value);
+    let id = Digest::hash(&value);
     let store = Compressed::new(FileValues::open(directory.path()).unwrap());
     store.put(&id, &value).unwrap();
     assert_eq!(store.get(&id).unwrap().as_deref(), Some(&*value));
@@ -37,14 +37,14 @@ fn repetitive_value_takes_less_space_on_disk() {
 #[test]
 fn uncompressed_values_stay_readable() {
     let (store, value) = (MemoryValues::new(), b"plain".as_slice());
-    store.put(&Digest::of(value), value).unwrap();
-    assert_eq!(Compressed::new(store).get(&Digest::of(value)).unwrap().as_deref(), Some(value));
+    store.put(&Digest::hash(value), value).unwrap();
+    assert_eq!(Compressed::new(store).get(&Digest::hash(value)).unwrap().as_deref(), Some(value));
 }
 
 #[test]
 fn nested_compression_is_decompressed() {
     let value = b"again and again ".repeat(1_000);
-    let id = Digest::of(&value);
+    let id = Digest::hash(&value);
     let twice = Compressed::new(Compressed::new(MemoryValues::new()));
     twice.put(&id, &value).unwrap();
     assert_eq!(twice.get(&id).unwrap().as_deref(), Some(&*value));

@@ -108,12 +108,11 @@ impl Programs {
     pub(crate) fn new(before: (CallKey, fn()), now: (CallKey, fn())) -> Self {
         let codes = [code(before.0, before.1), code(now.0, now.1)];
         assert_ne!(codes[0], codes[1]);
-        let of_replaced = codes.map(|code| (now.0.of_replaced(&code), before.0.of_replaced(&code)));
-        let keys: HashMap<_, _> = of_replaced.into_iter().chain([(now.0, before.0)]).collect();
+        let replaced = codes.map(|code| (now.0.for_replaced(&code), before.0.for_replaced(&code)));
+        let keys: HashMap<_, _> = replaced.into_iter().chain([(now.0, before.0)]).collect();
         let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
         let uncooled = Cache::new(values.clone(), calls.clone());
-        let mut programs =
-            Self { before: uncooled.clone(), now: uncooled, values, calls, keys, kept: of_replaced[0].0 };
+        let mut programs = Self { before: uncooled.clone(), now: uncooled, values, calls, keys, kept: replaced[0].0 };
         programs.before = programs.before.to_builder().hot_tier(HotTier::OFF).build();
         programs.now = programs.with(None);
         programs

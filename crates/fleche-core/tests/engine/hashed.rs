@@ -139,7 +139,7 @@ fn hashed_value_is_stored_and_checked_like_the_plain_value() {
     let array = Hashed::new(long());
     assert_eq!(stored(&array, 1), 1001);
     let record = cache.record(&stored::key(&array, 1)).unwrap().unwrap();
-    assert_eq!(record.arguments[0].1, ValueRef::of(&to_vec(&long()).unwrap()));
+    assert_eq!(record.arguments[0].1, ValueRef::new(&to_vec(&long()).unwrap()));
     assert_eq!(cache.decode::<Vec<f64>>(&record.arguments[0].1).unwrap(), Some(long()));
     assert_eq!(cache.query(&stored::query().argument("array", &long()).unwrap()).unwrap().count(), 1);
     assert_eq!((cache.stats().computed, cache.stats().faults), (1, 0));
@@ -212,11 +212,11 @@ fn other_types_may_use_the_same_serde_name() {
     }
     fn key<T: Serialize + 'static>(value: &T) -> CallKey {
         // The type's name is part of the function's identity; the digest of its code is not.
-        let arguments = [fleche_core::call::Argument("value".into(), ValueRef::of(&to_vec(value).unwrap()))];
+        let arguments = [fleche_core::call::Argument("value".into(), ValueRef::new(&to_vec(value).unwrap()))];
         let function = fleche_core::FunctionId {
             name: format!("hashed::borrowed::<{}>", fleche_core::__private::stable_type_name::<T>()).into(),
             version: 0,
-            code: fleche_core::Digest::of(b""),
+            code: fleche_core::Digest::hash(b""),
             hash_code: false,
         };
         CallKey::new(&function, &arguments).unwrap()

@@ -29,10 +29,10 @@ fn name_version_and_hashed_code_are_part_of_the_key() {
     let id = |name: &'static str, version, hash_code| fleche_core::FunctionId {
         name: name.into(),
         version,
-        code: fleche_core::Digest::of(b"other code"),
+        code: fleche_core::Digest::hash(b"other code"),
         hash_code,
     };
-    let one = [fleche_core::call::Argument("x".into(), fleche_core::ValueRef::of(&[1]))];
+    let one = [fleche_core::call::Argument("x".into(), fleche_core::ValueRef::new(&[1]))];
     let key = |id| fleche_core::CallKey::new(&id, &one).unwrap();
     assert_eq!(plain::f::key(1), key(id("identity::f", 0, false)));
     assert_eq!(version::f::key(1), key(id("identity::f2", 2, false)));

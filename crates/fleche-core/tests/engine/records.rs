@@ -24,7 +24,7 @@ fn record_describes_function_arguments_result_and_writer() {
     let record = cache.record(&recorded::key(1, &long)).unwrap().unwrap();
     assert_eq!(record.function.name, "fleche-core::engine::records::recorded");
     assert_eq!((record.function.version, record.function.hash_code), (7, false));
-    assert_eq!(record.arguments[0].1, ValueRef::of(&encoding::to_vec(&1_i64).unwrap()));
+    assert_eq!(record.arguments[0].1, ValueRef::new(&encoding::to_vec(&1_i64).unwrap()));
     assert!(record.arguments[1].1.stored().is_some());
     assert_eq!(cache.decode::<String>(&record.arguments[1].1).unwrap(), Some(long.clone()));
     assert_eq!(cache.decode::<String>(&record.result).unwrap(), Some(format!("1{long}")));
@@ -73,7 +73,7 @@ fn custom_metadata_kind_is_collected() {
     }
     impl Collector for Constant {
         fn finish(self: Box<Self>) -> fleche_core::Result<encoding::Encoded> {
-            Ok(encoding::Encoded::of(&self.0)?)
+            Ok(encoding::Encoded::encode(&self.0)?)
         }
     }
     #[fleche]

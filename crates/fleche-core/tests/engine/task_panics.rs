@@ -106,7 +106,7 @@ fn panic_in_a_drop_of_a_task_does_not_lose_its_result() {
     }
     let captured = Tricky(1);
     let done = while_panics(Part::Drop, || {
-        let (task, spawned) = Task::of_closure(move || {
+        let (task, spawned) = Task::from_closure(move || {
             let owned = captured;
             owned.0
         });
@@ -131,7 +131,7 @@ fn panic_whose_payload_panics_in_drop_is_reported_as_a_panic() {
             panic!("during the drop of a payload");
         }
     }
-    let (task, ended) = Task::of_closure(|| -> u64 { std::panic::panic_any(Payload) });
+    let (task, ended) = Task::from_closure(|| -> u64 { std::panic::panic_any(Payload) });
     task.run();
     let ended = ended.result();
     assert!(
@@ -168,7 +168,7 @@ struct TrickyCollector(TrickyKind);
 impl Collector for TrickyCollector {
     fn finish(self: Box<Self>) -> fleche_core::Result<Encoded> {
         assert!(self.0 != TrickyKind::Finish, "tricky finish");
-        Ok(Encoded::of(&1)?)
+        Ok(Encoded::encode(&1)?)
     }
 }
 

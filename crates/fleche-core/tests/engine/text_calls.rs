@@ -157,7 +157,7 @@ fn text_identifies_a_function_only_by_its_registered_name() {
 fn instance_written_by_another_build_is_refused_with_advice() {
     let text = serde_json::to_value(Cache::void().scope(|| largest::bind(&[1_u8]))).unwrap();
     let mut forged = text.clone();
-    forged["function"]["position"]["executable"] = fleche_core::Digest::of(b"another").to_string().into();
+    forged["function"]["position"]["executable"] = fleche_core::Digest::hash(b"another").to_string().into();
     let why = refusal::<u8>(&forged.to_string());
     assert!(why.contains("another build") && why.contains("largest::<u8>") && why.contains("write it again"), "{why}");
 }

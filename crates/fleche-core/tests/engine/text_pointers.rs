@@ -148,7 +148,7 @@ fn plain_function_is_read_only_by_restore() {
 #[test]
 fn function_written_by_another_build_is_refused() {
     let mut text = serde_json::to_value(Cache::void().scope(|| Bound::bind(plain))).unwrap();
-    text["function"]["type"]["executable"] = fleche_core::Digest::of(b"another").to_string().into();
+    text["function"]["type"]["executable"] = fleche_core::Digest::hash(b"another").to_string().into();
     let error = Bound::restore(plain, text).unwrap_err().to_string();
     assert!(error.contains("another build") && error.contains("text_pointers::plain"), "{error}");
 }

@@ -15,18 +15,18 @@ struct Holder {
 
 #[test]
 fn encoded_is_written_as_the_value_itself() {
-    let encoded = |value: &str| Encoded::of(value).unwrap();
+    let encoded = |value: &str| Encoded::encode(value).unwrap();
     encodes(&encoded("a"), "6161");
     encodes(&[encoded("a"), encoded("b")], "82 6161 6162");
     encodes(&HashMap::from([(encoded("bb"), 1u8), (encoded("a"), 2)]), "a2 6161 02 626262 01");
-    encodes(&Some(Encoded::of(&()).unwrap()), "da666c6368 f6");
+    encodes(&Some(Encoded::encode(&()).unwrap()), "da666c6368 f6");
 }
 
 #[test]
 fn encoded_is_read_from_any_value() {
     let holder = Holder {
-        item: Encoded::of(&BTreeMap::from([("k", [1.0f64, 2.0])])).unwrap(),
-        rest: vec![None, Some(Encoded::of(&None::<u8>).unwrap()), Some(Encoded::of(&Some(())).unwrap())],
+        item: Encoded::encode(&BTreeMap::from([("k", [1.0f64, 2.0])])).unwrap(),
+        rest: vec![None, Some(Encoded::encode(&None::<u8>).unwrap()), Some(Encoded::encode(&Some(())).unwrap())],
     };
     survives(&holder);
     let (first, second): (String, Encoded) = from_slice(&to_vec(&("x", Some(vec![1u8, 2]))).unwrap()).unwrap();
@@ -42,7 +42,7 @@ fn encoded_is_read_from_numbers_of_a_typed_array() {
 
 #[test]
 fn encoded_round_trips_through_json_as_bytes() {
-    let holder = Holder { item: Encoded::of("a").unwrap(), rest: vec![Some(Encoded::of(&7).unwrap())] };
+    let holder = Holder { item: Encoded::encode("a").unwrap(), rest: vec![Some(Encoded::encode(&7).unwrap())] };
     let json = serde_json::to_string(&holder).unwrap();
     assert_eq!(json, r#"{"item":[97,97],"rest":[[7]]}"#);
     assert_eq!(serde_json::from_str::<Holder>(&json).unwrap(), holder);
@@ -75,8 +75,9 @@ fn type_that_uses_the_marker_cannot_write_malformed_bytes() {
 
 #[test]
 fn nesting_inside_encoded_counts_towards_the_limit() {
-    let nest =
-        |depth: usize| (1..depth).fold(Encoded::of(&[(); 0]).unwrap(), |inner, _| Encoded::of(&[inner]).unwrap());
+    let nest = |depth: usize| {
+        (1..depth).fold(Encoded::encode(&[(); 0]).unwrap(), |inner, _| Encoded::encode(&[inner]).unwrap())
+    };
     assert!(to_vec(&nest(MAX_DEPTH)).is_ok());
     assert!(to_vec(&[nest(MAX_DEPTH)]).is_err());
 }

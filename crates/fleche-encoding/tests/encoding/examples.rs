@@ -269,7 +269,7 @@ fn bignums_beyond_128_bits_show_their_bytes() {
 
 #[test]
 fn encoded_displays_in_diagnostic_notation() {
-    let encoded = Encoded::of(&("a", 1)).unwrap();
+    let encoded = Encoded::encode(&("a", 1)).unwrap();
     assert_eq!(encoded.to_string(), "[\"a\", 1]");
     assert_eq!(format!("{encoded:?}"), "Encoded([\"a\", 1])");
 }

@@ -68,7 +68,7 @@ proptest! {
     #[test]
     fn encoded_values_decode_to_equal_values(value in rich()) {
         survives(&value);
-        let encoded = Encoded::of(&value).unwrap();
+        let encoded = Encoded::encode(&value).unwrap();
         prop_assert_eq!(Encoded::from_bytes(encoded.clone().into_bytes()).unwrap(), encoded);
     }
 

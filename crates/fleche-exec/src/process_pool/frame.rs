@@ -111,7 +111,7 @@ impl Frame {
     }
 
     /// Parses a whole frame, markers and length included.
-    pub(super) fn of(whole: Vec<u8>) -> io::Result<Self> {
+    pub(super) fn parse_whole(whole: Vec<u8>) -> io::Result<Self> {
         let whole = Bytes::from(whole);
         let length = length_in(whole.first_chunk().ok_or_else(cut)?)?;
         if length.checked_add(BEFORE + END.len()) != Some(whole.len()) {
@@ -300,7 +300,7 @@ impl<R: Read> Reader<R> {
                 return Ok(Some(frame));
             }
             if let Some(whole) = self.add(&frame)? {
-                return Frame::of(whole).map(Some);
+                return Frame::parse_whole(whole).map(Some);
             }
         }
         Ok(None)

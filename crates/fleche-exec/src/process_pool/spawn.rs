@@ -92,7 +92,7 @@ pub(super) fn channel_pair() -> Result<(UnixStream, OwnedFd)> {
 /// the running program, so this only catches rare mistakes.
 pub(super) fn build() -> Digest {
     // Without a report of the loader, builds cannot be distinguished.
-    Executable::layout().unwrap_or_else(|_| Digest::of(b""))
+    Executable::layout().unwrap_or_else(|_| Digest::hash(b""))
 }
 
 /// Kills a worker process, with the programs that its bodies started.

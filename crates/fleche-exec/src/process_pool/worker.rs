@@ -219,7 +219,7 @@ const SMALL: usize = 1 << 14;
 
 /// Runs a task. Returns its outcome, and the encoded counters.
 fn call(bindings: &mut Bindings, task: &Frame) -> (Result<Vec<u8>, JobError>, Vec<u8>) {
-    match bindings.of(&task.part(BINDING)) {
+    match bindings.get(&task.part(BINDING)) {
         Err(error) => (Err(not_here("binding", &error)), Vec::new()),
         Ok(None) => (call_bound(None, task), Vec::new()),
         Ok(Some(known)) => (call_bound(Some(&known.binding), task), known.unreported_stats()),
@@ -238,7 +238,7 @@ fn call_bound(binding: Option<&Binding>, task: &Frame) -> Result<Vec<u8>, JobErr
         match codec::missed(&task.part(MISSED)) {
             None => run(),
             Some(key) => {
-                let _task = LastRecord::of(key);
+                let _task = LastRecord::new(key);
                 with_known_miss(key, run)
             }
         }

@@ -165,7 +165,7 @@ mod tests {
     fn lined(tasks: u64) -> (Arc<Lined>, Vec<Option<Job<u64>>>) {
         let mut line = TaskQueue::new(1);
         let jobs = (0..tasks).map(|x| {
-            let (task, job) = Task::of_closure(move || x);
+            let (task, job) = Task::from_closure(move || x);
             line.push(task, Demand::default());
             Some(job)
         });

@@ -78,7 +78,7 @@ fn worker_applies_the_stale_policy_of_the_pools_cache() {
         let pool = wrap_executor(pool(1));
         assert_eq!([0; 2].map(|_| result(pool.submit(edited, (5,)))), [Ok(15), Ok(15)]);
         assert_eq!(pool.inner().stats().received, 1);
-        let kept = edited::key(5).of_replaced(&record.function.code);
+        let kept = edited::key(5).for_replaced(&record.function.code);
         assert_eq!(cache.load(&kept).unwrap(), Some(10));
     });
 }

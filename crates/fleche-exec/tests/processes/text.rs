@@ -154,7 +154,7 @@ fn plain_function_is_restored_in_another_process() {
 fn call_written_by_another_build_is_refused_when_it_is_read() {
     let _active = memory().enter();
     let mut written = serde_json::to_value(first::bind(&[7_u8])).unwrap();
-    written["function"]["position"]["executable"] = fleche_core::Digest::of(b"another").to_string().into();
+    written["function"]["position"]["executable"] = fleche_core::Digest::hash(b"another").to_string().into();
     let why = result(pool(1).submit(call_text::<Option<u8>>, (written.to_string(),))).unwrap().unwrap_err();
     assert!(why.contains("another build") && why.contains("first::<u8>"), "{why}");
 }

@@ -60,11 +60,11 @@ fn in_a_process(function: &Function, names: &Names, isolation: &TokenStream) -> 
     let call = quote! {
         #engine::isolate_in_process(
             #isolation,
-            #engine::BoundCall::of_body(
+            #engine::BoundCall::from_body(
                 Self::__fleche_function #turbofish (),
                 Self::__fleche_parts_of_body #turbofish (),
                 const {
-                    &#engine::Descriptor::of_body(
+                    &#engine::Descriptor::from_body(
                         #engine::type_of(&Self::__fleche_body #turbofish),
                         Self::__fleche_remote_body #turbofish,
                     )

@@ -54,7 +54,7 @@ impl ClaimInfo {
         let encoded = encoding::to_vec(self).unwrap_or_default();
         match u16::try_from(encoded.len()) {
             Ok(length) if LENGTH + CHECKSUM + encoded.len() <= SIZE => {
-                [&length.to_le_bytes()[..], &Digest::of(&encoded).as_bytes()[..CHECKSUM], &encoded].concat()
+                [&length.to_le_bytes()[..], &Digest::hash(&encoded).as_bytes()[..CHECKSUM], &encoded].concat()
             }
             _ => vec![0; LENGTH],
         }
@@ -65,7 +65,7 @@ impl ClaimInfo {
         let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
         let (checksum, rest) = rest.split_first_chunk::<CHECKSUM>()?;
         let encoded = rest.get(..u16::from_le_bytes(*length).into())?;
-        if Digest::of(encoded).as_bytes()[..CHECKSUM] != *checksum {
+        if Digest::hash(encoded).as_bytes()[..CHECKSUM] != *checksum {
             return None;
         }
         encoding::from_slice(encoded).ok()
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn key(number: u8) -> CallKey {
-        Digest::of(&[number]).into()
+        Digest::hash(&[number]).into()
     }
 
     fn published(awaits: u8) -> ClaimInfo {

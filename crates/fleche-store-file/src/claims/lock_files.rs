@@ -221,7 +221,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_mins(2);
 
     fn key(number: u32) -> CallKey {
-        Digest::of(&number.to_le_bytes()).into()
+        Digest::hash(&number.to_le_bytes()).into()
     }
 
     fn root() -> TempDir {

@@ -10,7 +10,7 @@ use fleche_store_file::FileCalls;
 fn put_later_format(calls: &FileCalls) -> Vec<u8> {
     calls.put(&key(1), &record(b"now")).unwrap();
     let mut bytes = encoding::to_vec(&BTreeMap::from([("format", 2)])).unwrap();
-    let checksum = Digest::of(&[&key(1).digest().as_bytes()[..], &bytes].concat());
+    let checksum = Digest::hash(&[&key(1).digest().as_bytes()[..], &bytes].concat());
     bytes.extend_from_slice(&checksum.as_bytes()[..16]);
     fs::write(file_of(calls.root(), key(1).digest()), &bytes).unwrap();
     bytes

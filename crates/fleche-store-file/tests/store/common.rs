@@ -34,14 +34,14 @@ pub(crate) fn file_of(root: &Path, digest: &Digest) -> PathBuf {
 }
 
 pub(crate) fn key(number: u32) -> CallKey {
-    Digest::of(&number.to_le_bytes()).into()
+    Digest::hash(&number.to_le_bytes()).into()
 }
 
 pub(crate) fn record(result: &[u8]) -> Record {
     Record::new(RecordFields {
-        function: FunctionId { name: "f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+        function: FunctionId { name: "f".into(), version: 1, code: Digest::hash(b"code"), hash_code: false },
         arguments: Vec::new(),
-        result: ValueRef::of(result),
+        result: ValueRef::new(result),
         metadata: Metadata::default(),
         written: Timestamp(1),
         writer: Writer { host: "host".into(), process: 1, program: "program".into() },

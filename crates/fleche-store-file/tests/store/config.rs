@@ -55,11 +55,11 @@ fn relative_directory_is_resolved_against_the_configuration_file() {
 #[test]
 fn configuration_of_a_store_reopens_it() {
     let (root, values) = values();
-    values.put(&Digest::of(BYTES), BYTES).unwrap();
+    values.put(&Digest::hash(BYTES), BYTES).unwrap();
     let text = serde_json::to_string(&values.config()).unwrap();
     drop(values);
     let config: Box<dyn ValueStoreConfig> = serde_json::from_str(&text).unwrap();
-    assert_eq!(config.open().unwrap().get(&Digest::of(BYTES)).unwrap().unwrap(), BYTES);
+    assert_eq!(config.open().unwrap().get(&Digest::hash(BYTES)).unwrap().unwrap(), BYTES);
     assert!(text.contains(root.path().to_str().unwrap()));
 }
 
@@ -72,9 +72,9 @@ fn directory_under_two_names_is_one_store() {
     let same = FileValues::open(&link).unwrap();
     fs::remove_file(&link).unwrap();
     // The name of the first opening is used.
-    same.put(&Digest::of(BYTES), BYTES).unwrap();
+    same.put(&Digest::hash(BYTES), BYTES).unwrap();
     assert_eq!(same.root(), values.root());
-    assert!(values.contains(&Digest::of(BYTES)).unwrap());
+    assert!(values.contains(&Digest::hash(BYTES)).unwrap());
 }
 
 #[test]
@@ -84,10 +84,10 @@ fn values_are_kept_and_refreshed_with_every_durability() {
         let root = tempfile::tempdir().unwrap();
         let values = FileValues::open_with(&FileValuesConfig::new(root.path()).durability(durability)).unwrap();
         for _ in 0..2 {
-            values.put(&Digest::of(BYTES), BYTES).unwrap();
-            values.sync(&Digest::of(BYTES)).unwrap();
+            values.put(&Digest::hash(BYTES), BYTES).unwrap();
+            values.sync(&Digest::hash(BYTES)).unwrap();
         }
-        assert_eq!(values.get(&Digest::of(BYTES)).unwrap().unwrap(), BYTES);
+        assert_eq!(values.get(&Digest::hash(BYTES)).unwrap().unwrap(), BYTES);
     }
 }
 
@@ -95,8 +95,8 @@ fn values_are_kept_and_refreshed_with_every_durability() {
 fn each_handle_keeps_its_own_durability() {
     let (root, values) = values();
     let never = FileValues::open_with(&FileValuesConfig::new(root.path()).durability(Durability::Never)).unwrap();
-    never.sync(&Digest::of(b"absent")).unwrap();
-    values.sync(&Digest::of(b"absent")).unwrap_err();
+    never.sync(&Digest::hash(b"absent")).unwrap();
+    values.sync(&Digest::hash(b"absent")).unwrap_err();
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn directory_that_cannot_be_created_is_named_in_the_error() {
 #[test]
 fn failed_put_names_the_entry_in_the_error() {
     let (root, values) = values();
-    let id = Digest::of(BYTES);
+    let id = Digest::hash(BYTES);
     let path = file_of(root.path(), &id);
     fs::write(path.parent().unwrap(), b"in the way").unwrap();
     let error = values.put(&id, BYTES).unwrap_err();

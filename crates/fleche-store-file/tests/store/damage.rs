@@ -10,7 +10,7 @@ const BYTES: &[u8] = b"some bytes";
 
 fn with_damage(damage: &[u8]) -> (tempfile::TempDir, FileValues, Digest) {
     let (root, values) = values();
-    let id = Digest::of(BYTES);
+    let id = Digest::hash(BYTES);
     values.put(&id, BYTES).unwrap();
     fs::write(file_of(root.path(), &id), damage).unwrap();
     (root, values, id)
@@ -119,7 +119,7 @@ fn sparse_huge_file_is_an_error() {
 #[test]
 fn directory_in_place_of_an_entry_is_an_error_and_stays() {
     let (root, values) = values();
-    let id = Digest::of(BYTES);
+    let id = Digest::hash(BYTES);
     let path = file_of(root.path(), &id);
     fs::create_dir_all(&path).unwrap();
     let is_io = |error: &Error| matches!(error, Error::Io { path: named, .. } if *named == path);

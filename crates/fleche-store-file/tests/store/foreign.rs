@@ -25,7 +25,7 @@ fn child_of_foreign() {
     match task.as_str() {
         "put and claim in a shared store" => {
             let values = FileValues::open_with(&FileValuesConfig::new(root.join("values")).shared(true)).unwrap();
-            values.put(&Digest::of(BYTES), BYTES).unwrap();
+            values.put(&Digest::hash(BYTES), BYTES).unwrap();
             let calls = FileCalls::open_with(&FileCallsConfig::new(root.join("calls")).shared(true)).unwrap();
             assert!(matches!(calls.claim(&key(1)).unwrap(), Claim::Held(_)));
         }
@@ -36,8 +36,8 @@ fn child_of_foreign() {
             }
             File::create(root.join("new")).unwrap_err();
             let values = FileValues::open(root.join("values")).unwrap();
-            assert_eq!(values.get(&Digest::of(BYTES)).unwrap().unwrap(), BYTES);
-            assert!(matches!(values.put(&Digest::of(b"other"), b"other"), Err(Error::Io { .. })));
+            assert_eq!(values.get(&Digest::hash(BYTES)).unwrap().unwrap(), BYTES);
+            assert!(matches!(values.put(&Digest::hash(b"other"), b"other"), Err(Error::Io { .. })));
             let calls = FileCalls::open(root.join("calls")).unwrap();
             assert_eq!(calls.get(&key(1)).unwrap(), Some(record(b"r")));
             assert_eq!(calls.keys(&DigestPrefix::all()).unwrap().count(), 1);
@@ -56,9 +56,9 @@ fn child_of_foreign() {
         "put a large value under a limit" => {
             let values = FileValues::open(root).unwrap();
             let large = vec![1; 1 << 20];
-            let error = values.put(&Digest::of(&large), &large).unwrap_err();
+            let error = values.put(&Digest::hash(&large), &large).unwrap_err();
             assert!(error.report().to_string().contains("ulimit -f"), "{error:?}");
-            values.put(&Digest::of(BYTES), BYTES).unwrap();
+            values.put(&Digest::hash(BYTES), BYTES).unwrap();
         }
         _ => {}
     }
@@ -108,12 +108,12 @@ fn times_of_a_linked_file_are_not_changed() {
     fs::write(&victim, BYTES).unwrap();
     let before = SystemTime::now() - Duration::from_hours(24);
     File::options().write(true).open(&victim).unwrap().set_modified(before).unwrap();
-    let entry = file_of(root.path(), &Digest::of(BYTES));
+    let entry = file_of(root.path(), &Digest::hash(BYTES));
     fs::create_dir(entry.parent().unwrap()).unwrap();
     symlink(&victim, &entry).unwrap();
     // Reading through the link is safe, since the content is verified.
-    assert_eq!(values.get(&Digest::of(BYTES)).unwrap().unwrap(), BYTES);
-    values.put(&Digest::of(BYTES), BYTES).unwrap();
+    assert_eq!(values.get(&Digest::hash(BYTES)).unwrap().unwrap(), BYTES);
+    values.put(&Digest::hash(BYTES), BYTES).unwrap();
     assert_eq!(fs::metadata(&victim).unwrap().modified().unwrap(), before);
     assert!(fs::symlink_metadata(&entry).unwrap().is_file());
 }
@@ -156,7 +156,7 @@ fn files_of_a_shared_store_are_accessible_to_the_group() {
     let root = tempfile::tempdir().unwrap();
     run_child("put and claim in a shared store", root.path(), "umask 077;");
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
-    let entry = file_of(&root.path().join("values"), &Digest::of(BYTES));
+    let entry = file_of(&root.path().join("values"), &Digest::hash(BYTES));
     for (path, expected) in [
         (root.path().join("values"), 0o770),
         (entry.parent().unwrap().to_owned(), 0o770),
@@ -171,10 +171,10 @@ fn files_of_a_shared_store_are_accessible_to_the_group() {
 fn read_only_directory_can_be_opened_and_read() {
     let root = tempfile::tempdir().unwrap();
     let [values, calls] = ["values", "calls"].map(|name| root.path().join(name));
-    FileValues::open(&values).unwrap().put(&Digest::of(BYTES), BYTES).unwrap();
+    FileValues::open(&values).unwrap().put(&Digest::hash(BYTES), BYTES).unwrap();
     FileCalls::open(&calls).unwrap().put(&key(1), &record(b"r")).unwrap();
     let set = |directory: &Path, mode| fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
-    let shards = [file_of(&values, &Digest::of(BYTES)), file_of(&calls, key(1).digest())];
+    let shards = [file_of(&values, &Digest::hash(BYTES)), file_of(&calls, key(1).digest())];
     let shards = shards.map(|entry| entry.parent().unwrap().to_owned());
     let all: Vec<_> = [root.path(), &values, &calls].into_iter().chain(shards.iter().map(AsRef::as_ref)).collect();
     for directory in &all {
@@ -203,7 +203,7 @@ fn value_beyond_the_file_size_limit_is_an_error_and_leaves_no_file() {
 fn pipe_in_place_of_an_entry_fails_without_blocking() {
     let root = tempfile::tempdir().unwrap();
     let values = FileValues::open(root.path()).unwrap();
-    let id = Digest::of(b"bytes");
+    let id = Digest::hash(b"bytes");
     let (shard, name) = (&id.to_string()[..2], &id.to_string()[2..]);
     fs::create_dir(root.path().join(shard)).unwrap();
     mkfifo(&root.path().join(shard).join(name), Mode::S_IRWXU).unwrap();

@@ -9,10 +9,10 @@ use fleche_store_file::{FileCalls, FileValues};
 #[test]
 fn value_file_holds_exactly_its_bytes() {
     let (root, values) = values();
-    let id = Digest::of(b"");
+    let id = Digest::hash(b"");
     values.put(&id, b"").unwrap();
     assert_eq!(files(root.path()), ["af/1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"]);
-    let id = Digest::of(b"bytes");
+    let id = Digest::hash(b"bytes");
     values.put(&id, b"bytes").unwrap();
     assert_eq!(fs::read(file_of(root.path(), &id)).unwrap(), b"bytes");
     assert_eq!(values.get(&id).unwrap().unwrap(), &b"bytes"[..]);
@@ -28,7 +28,7 @@ fn record_file_holds_the_bytes_of_the_record_format() {
 #[test]
 fn foreign_files_are_neither_listed_nor_removed() {
     let (root, values) = values();
-    let id = Digest::of(b"bytes");
+    let id = Digest::hash(b"bytes");
     values.put(&id, b"bytes").unwrap();
     let shard = file_of(root.path(), &id).parent().unwrap().to_owned();
     let upper = format!("{:A<62}", "");
@@ -49,7 +49,7 @@ fn foreign_files_are_neither_listed_nor_removed() {
 #[test]
 fn prefix_of_any_length_lists_matching_ids() {
     let (_root, values) = values();
-    let ids: Vec<_> = (0..200_u32).map(|number| Digest::of(&number.to_le_bytes())).collect();
+    let ids: Vec<_> = (0..200_u32).map(|number| Digest::hash(&number.to_le_bytes())).collect();
     for number in 0..200_u32 {
         values.put(&ids[number as usize], &number.to_le_bytes()).unwrap();
     }
@@ -67,12 +67,12 @@ fn prefix_of_any_length_lists_matching_ids() {
 fn entries_can_be_put_and_removed_while_listing() {
     let (_root, values) = values();
     for number in 0..300_u32 {
-        values.put(&Digest::of(&number.to_le_bytes()), &number.to_le_bytes()).unwrap();
+        values.put(&Digest::hash(&number.to_le_bytes()), &number.to_le_bytes()).unwrap();
     }
     let removed = values.ids(&DigestPrefix::all()).unwrap().filter(|id| {
-        values.put(&Digest::of(b"new"), b"new").unwrap();
+        values.put(&Digest::hash(b"new"), b"new").unwrap();
         let id = id.as_ref().unwrap();
-        *id != Digest::of(b"new") && values.remove(id, None).unwrap()
+        *id != Digest::hash(b"new") && values.remove(id, None).unwrap()
     });
     assert_eq!(removed.count(), 300);
 }
@@ -89,7 +89,7 @@ fn values_and_records_do_not_share_a_directory() {
 fn removed_directory_is_created_again_by_the_next_put() {
     let (root, values) = values();
     fs::remove_dir_all(root.path()).unwrap();
-    let id = Digest::of(b"bytes");
+    let id = Digest::hash(b"bytes");
     assert_eq!(values.get(&id).unwrap(), None);
     values.put(&id, b"bytes").unwrap();
     assert_eq!(values.get(&id).unwrap().unwrap(), &b"bytes"[..]);
@@ -108,7 +108,7 @@ fn new_directory_is_not_the_store_of_a_removed_one() {
 #[test]
 fn moved_directory_is_the_same_store() {
     let (root, values) = values();
-    let id = Digest::of(b"bytes");
+    let id = Digest::hash(b"bytes");
     values.put(&id, b"bytes").unwrap();
     let moved = root.path().with_extension("moved");
     fs::rename(root.path(), &moved).unwrap();

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const LARGE: &[u8] = &[1; 100_000];
 
 fn number(number: u32) -> (Digest, [u8; 4]) {
-    (Digest::of(&number.to_le_bytes()), number.to_le_bytes())
+    (Digest::hash(&number.to_le_bytes()), number.to_le_bytes())
 }
 
 /// Runs the task of a child process; does nothing in the parent process.
@@ -25,14 +25,14 @@ fn child_process() {
     let Some((task, root)) = task() else { return };
     match task.as_str() {
         "end while it writes" => {
-            let path = file_of(&root, &Digest::of(LARGE));
+            let path = file_of(&root, &Digest::hash(LARGE));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path.with_file_name(format!(".tmp-{}", process_id::mark())), &LARGE[..1000]).unwrap();
             process::abort();
         }
         "fail to put a large value" => {
-            let error = FileValues::open(root).unwrap().put(&Digest::of(LARGE), LARGE).unwrap_err();
-            assert!(error.to_string().contains(&Digest::of(LARGE).to_string()[2..]), "{error}");
+            let error = FileValues::open(root).unwrap().put(&Digest::hash(LARGE), LARGE).unwrap_err();
+            assert!(error.to_string().contains(&Digest::hash(LARGE).to_string()[2..]), "{error}");
         }
         "put, get, list and remove values" => run_concurrently(&FileValues::open(root).unwrap()),
         "replace a record" => {
@@ -92,7 +92,7 @@ fn with_process(name: &str, process: u32) -> String {
 #[test]
 fn temporary_file_of_killed_process_is_removed_by_listing() {
     let (root, leftover) = with_leftover();
-    assert!(!FileValues::open(root.path()).unwrap().contains(&Digest::of(LARGE)).unwrap());
+    assert!(!FileValues::open(root.path()).unwrap().contains(&Digest::hash(LARGE)).unwrap());
     assert_eq!(list(root.path()), 0);
     assert!(!leftover.exists());
 }
@@ -100,7 +100,7 @@ fn temporary_file_of_killed_process_is_removed_by_listing() {
 #[test]
 fn temporary_file_of_killed_process_is_removed_by_put_in_its_shard() {
     let (root, leftover) = with_leftover();
-    let shard = Digest::of(LARGE).as_bytes()[0];
+    let shard = Digest::hash(LARGE).as_bytes()[0];
     let values = FileValues::open(root.path()).unwrap();
     let mut beside = (0..).map(number).filter(|(id, _)| id.as_bytes()[0] == shard);
     let (id, bytes) = beside.next().unwrap();

@@ -14,7 +14,7 @@ const BYTES: &[u8] = b"bytes";
 const DAY: Duration = Duration::from_hours(24);
 
 fn id() -> Digest {
-    Digest::of(BYTES)
+    Digest::hash(BYTES)
 }
 
 fn set_modified(root: &tempfile::TempDir, time: SystemTime) {
@@ -115,7 +115,7 @@ fn old_value_put_during_its_removal_survives() {
 fn concurrent_put_get_and_remove_never_see_partial_value() {
     let (root, values) = values();
     let bytes = vec![7; 100_000];
-    let id = Digest::of(&bytes);
+    let id = Digest::hash(&bytes);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

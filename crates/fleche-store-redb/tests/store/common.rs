@@ -30,9 +30,9 @@ pub(crate) fn record(function: &'static str, number: u64) -> (CallKey, Record) {
 /// Like [`record`], with another time of writing.
 pub(crate) fn written(function: &'static str, number: u64, at: u64) -> (CallKey, Record) {
     let record = Record::new(RecordFields {
-        function: FunctionId { name: function.into(), version: 1, code: Digest::of(b"code"), hash_code: false },
-        arguments: vec![Argument("number".into(), ValueRef::of(&encoding::to_vec(&number).unwrap()))],
-        result: ValueRef::of(&noise(number, 100)),
+        function: FunctionId { name: function.into(), version: 1, code: Digest::hash(b"code"), hash_code: false },
+        arguments: vec![Argument("number".into(), ValueRef::new(&encoding::to_vec(&number).unwrap()))],
+        result: ValueRef::new(&noise(number, 100)),
         metadata: Metadata::default(),
         written: Timestamp(at),
         writer: Writer { host: "host".into(), process: 1, program: "program".into() },
@@ -47,12 +47,13 @@ pub(crate) fn put_record(calls: &dyn CallStore, (key, record): &(CallKey, Record
 
 /// Returns this many pseudorandom bytes.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let blocks = (0u64..).flat_map(|block| *Digest::of(&[seed.to_le_bytes(), block.to_le_bytes()].concat()).as_bytes());
+    let blocks =
+        (0u64..).flat_map(|block| *Digest::hash(&[seed.to_le_bytes(), block.to_le_bytes()].concat()).as_bytes());
     blocks.take(len).collect()
 }
 
 pub(crate) fn put(values: &dyn ValueStore, bytes: &[u8]) -> Digest {
-    let id = Digest::of(bytes);
+    let id = Digest::hash(bytes);
     values.put(&id, bytes).unwrap();
     id
 }

@@ -35,7 +35,7 @@ fn at_most_64_damaged_entries_are_kept() {
     {
         let values = RedbValues::open(&path).unwrap();
         for number in 0u64..100 {
-            let id = Digest::of(&number.to_le_bytes());
+            let id = Digest::hash(&number.to_le_bytes());
             values.put(&id, b"something else").unwrap();
             assert!(matches!(values.get(&id), Err(Error::Damaged { .. })));
         }
@@ -64,7 +64,7 @@ fn record_of_later_format_is_a_miss_and_not_replaced() {
     let (key, now) = record("f", 1);
     put_record(&RedbCalls::open(&path).unwrap(), &(key, now.clone()));
     let mut later = encoding::to_vec(&BTreeMap::from([("format", 2)])).unwrap();
-    later.extend_from_slice(&Digest::of(&[&key.digest().as_bytes()[..], &later].concat()).as_bytes()[..16]);
+    later.extend_from_slice(&Digest::hash(&[&key.digest().as_bytes()[..], &later].concat()).as_bytes()[..16]);
     {
         let database = redb::Database::open(&path).unwrap();
         let transaction = database.begin_write().unwrap();

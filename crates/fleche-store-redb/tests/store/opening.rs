@@ -35,7 +35,7 @@ fn file_whose_creation_was_cut_off_is_created_again() {
         fs::write(&path, content).unwrap();
         let store = RedbValues::open(&path).unwrap();
         let value = noise(1, 700);
-        let id = Digest::of(&value);
+        let id = Digest::hash(&value);
         store.put(&id, &value).unwrap();
         drop(store);
         assert_eq!(RedbValues::open(&path).unwrap().get(&id).unwrap().as_deref(), Some(&*value));

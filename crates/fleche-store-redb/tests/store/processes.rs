@@ -80,7 +80,7 @@ fn left_by_a_killed(task: &str) -> (usize, usize) {
     let (values, calls) = (RedbValues::open(&path).unwrap(), RedbCalls::open(&path).unwrap());
     let value = |number: &u64| {
         let bytes = noise(*number, 1000);
-        values.get(&fleche_core::Digest::of(&bytes)).unwrap().is_some_and(|found| found == bytes)
+        values.get(&fleche_core::Digest::hash(&bytes)).unwrap().is_some_and(|found| found == bytes)
     };
     let call = |number: &u64| {
         let (key, whole) = record("f", *number);

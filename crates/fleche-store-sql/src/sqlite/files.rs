@@ -36,7 +36,7 @@ pub(crate) struct FileBytes {
 impl FileBytes {
     /// Opens a file that this process may have open as a database.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let place = Place::of(path)?;
+        let place = Place::new(path)?;
         let mut opened = OPENED.lock().ignore_poison();
         // Files without a name are closed, so that their space on the disk becomes free.
         #[cfg(unix)]

@@ -62,7 +62,7 @@ pub(crate) fn existing(path: &Path) -> Result<Place> {
     for ending in ["-wal", "-shm", "-journal"] {
         written_file::check_beside(&beside(&file, ending)).map_err(Error::io("open the SQLite database", path))?;
     }
-    Place::of(path)
+    Place::new(path)
 }
 
 /// Removes the path from the error, since it comes from the environment variable that this URL names.

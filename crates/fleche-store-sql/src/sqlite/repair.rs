@@ -56,7 +56,7 @@ impl Repair {
 
     /// Marks the file as fleche's, after its tables were read.
     pub(crate) fn known(self) -> Self {
-        Self { known: Place::of(&self.path).ok(), ..self }
+        Self { known: Place::new(&self.path).ok(), ..self }
     }
 
     /// Runs the operation. If it meets damage, the file is repaired and the operation is retried once.
@@ -109,7 +109,7 @@ impl Repair {
     /// Opens the file if it belongs to fleche. Files of other programs are left alone.
     fn own_file(&self) -> Result<Option<FileBytes>> {
         let file_bytes = FileBytes::open(&self.path)?;
-        let known = self.known.is_some() && self.known == Place::of(&self.path).ok();
+        let known = self.known.is_some() && self.known == Place::new(&self.path).ok();
         Ok(if known || file_bytes.has_own_tables()? { Some(file_bytes) } else { None })
     }
 

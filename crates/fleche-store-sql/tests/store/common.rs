@@ -36,7 +36,8 @@ impl Scratch {
     pub(crate) fn postgres() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = env::var("FLECHE_POSTGRES").expect("`cargo xtask postgres` starts a server and sets FLECHE_POSTGRES");
-        let schema = format!("test_{}", &Digest::of(directory.path().as_os_str().as_encoded_bytes()).to_string()[..32]);
+        let schema =
+            format!("test_{}", &Digest::hash(directory.path().as_os_str().as_encoded_bytes()).to_string()[..32]);
         let values = SqlValuesConfig::new(url.clone()).schema(schema.clone());
         Self::of(directory, values, SqlCallsConfig::new(url).schema(schema))
     }
@@ -104,19 +105,19 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 pub(crate) fn key(number: u32) -> CallKey {
-    Digest::of(&number.to_le_bytes()).into()
+    Digest::hash(&number.to_le_bytes()).into()
 }
 
 pub(crate) fn argument(name: &'static str, value: u32) -> Argument {
-    Argument(name.into(), ValueRef::of(&encoding::to_vec(&value).unwrap()))
+    Argument(name.into(), ValueRef::new(&encoding::to_vec(&value).unwrap()))
 }
 
 /// Returns the fields of a record of `f(nth)`, written `nth` nanoseconds after the Unix epoch.
 pub(crate) fn fields(nth: u32) -> RecordFields {
     RecordFields {
-        function: FunctionId { name: "f".into(), version: 1, code: Digest::of(b"code"), hash_code: false },
+        function: FunctionId { name: "f".into(), version: 1, code: Digest::hash(b"code"), hash_code: false },
         arguments: vec![argument("nth", nth)],
-        result: ValueRef::of(&nth.to_le_bytes()),
+        result: ValueRef::new(&nth.to_le_bytes()),
         metadata: Metadata::default(),
         written: Timestamp(nth.into()),
         writer: Writer { host: "host".into(), process: 1, program: "program".into() },

@@ -18,7 +18,7 @@ fn found(calls: &SqlCalls, query: &Query) -> Vec<(CallKey, Record)> {
 
 fn with_tag(nth: u32, tag: &str) -> Record {
     let mut fields = fields(nth);
-    fields.metadata.insert("tags", Encoded::of(&BTreeMap::from([("project", tag)])).unwrap());
+    fields.metadata.insert("tags", Encoded::encode(&BTreeMap::from([("project", tag)])).unwrap());
     Record::new(fields)
 }
 
@@ -70,7 +70,7 @@ fn names_of_any_length_and_content_are_found(scratch: &Scratch) {
         let mut fields = fields(nth);
         fields.function.name = name.clone().into();
         fields.arguments[0].0 = name.clone().into();
-        fields.metadata.insert(name.clone(), Encoded::of(&BTreeMap::from([(name, nth)])).unwrap());
+        fields.metadata.insert(name.clone(), Encoded::encode(&BTreeMap::from([(name, nth)])).unwrap());
         calls.put(&key(nth), &Record::new(fields)).unwrap();
     }
     for (nth, name) in (0..).zip(&names) {
@@ -123,17 +123,17 @@ fn value_that_fits_no_row_is_refused() {
     let scratch = Scratch::sqlite();
     let values = scratch.open_values();
     let long = vec![0; 999_000_001];
-    let error = values.put(&Digest::of(b"any"), &long).unwrap_err();
+    let error = values.put(&Digest::hash(b"any"), &long).unwrap_err();
     assert!(matches!(error, Error::Refused { .. }) && error.to_string().contains("1 GB"), "{error}");
-    values.put(&Digest::of(b"short"), b"short").unwrap();
-    assert_eq!(values.get(&Digest::of(b"short")).unwrap().as_deref(), Some(&b"short"[..]));
+    values.put(&Digest::hash(b"short"), b"short").unwrap();
+    assert_eq!(values.get(&Digest::hash(b"short")).unwrap().as_deref(), Some(&b"short"[..]));
 }
 
 #[test]
 fn sync_commits_to_disk() {
     let scratch = Scratch::sqlite();
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
-    values.sync(&Digest::of(b"any")).unwrap();
+    values.sync(&Digest::hash(b"any")).unwrap();
     calls.sync(&key(1)).unwrap();
     // Each sync is a commit that waits for the disk.
     assert_eq!(scratch.number("SELECT value FROM fleche_meta WHERE name = 'syncs'"), 2);
@@ -148,23 +148,23 @@ fn store_dropped_by_the_end_of_a_thread_is_closed() {
     thread::scope(|scope| {
         let keeps = scope.spawn(|| {
             KEPT.set(Some(scratch.open_values()));
-            KEPT.with_borrow(|values| values.as_ref().unwrap().put(&Digest::of(b"value"), b"value").unwrap());
+            KEPT.with_borrow(|values| values.as_ref().unwrap().put(&Digest::hash(b"value"), b"value").unwrap());
         });
         keeps.join().unwrap();
     });
     // The last connection that closes removes the log.
     assert!(!scratch.directory.path().join("test.db-wal").exists());
-    assert!(scratch.open_values().contains(&Digest::of(b"value")).unwrap());
+    assert!(scratch.open_values().contains(&Digest::hash(b"value")).unwrap());
 }
 
 fn stores_work_and_close_on_threads_of_a_runtime(scratch: &Scratch) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (values, calls) = (scratch.open_values(), scratch.open_calls());
-        values.put(&Digest::of(b"value"), b"value").unwrap();
+        values.put(&Digest::hash(b"value"), b"value").unwrap();
         calls.put(&key(1), &record(1)).unwrap();
         tokio::task::yield_now().await;
-        assert_eq!(values.get(&Digest::of(b"value")).unwrap().as_deref(), Some(&b"value"[..]));
+        assert_eq!(values.get(&Digest::hash(b"value")).unwrap().as_deref(), Some(&b"value"[..]));
         drop((values, calls));
     });
     drop(runtime);

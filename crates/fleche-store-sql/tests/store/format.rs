@@ -18,13 +18,13 @@ const VALUE: &[u8] = b"a value";
 fn tagged() -> Record {
     let mut fields = fields(7);
     fields.arguments.push(argument("other", 1 << 20));
-    fields.metadata.insert("tags", Encoded::of(&BTreeMap::from([("project", "alloy"), ("run", "7")])).unwrap());
+    fields.metadata.insert("tags", Encoded::encode(&BTreeMap::from([("project", "alloy"), ("run", "7")])).unwrap());
     Record::new(fields)
 }
 
 fn fill(scratch: &Scratch) {
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
-    values.put(&Digest::of(VALUE), VALUE).unwrap();
+    values.put(&Digest::hash(VALUE), VALUE).unwrap();
     calls.put(&key(1), &tagged()).unwrap();
     // Replaces a record with itself, which keeps its number.
     calls.put(&key(1), &tagged()).unwrap();
@@ -78,7 +78,7 @@ fn files_of_earlier_versions_are_read_and_continued() {
     let path = scratch.directory.path().join("test.db");
     Connection::open(&path).unwrap().execute_batch(GOLDEN).unwrap();
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
-    assert_eq!(values.get(&Digest::of(VALUE)).unwrap().as_deref(), Some(VALUE));
+    assert_eq!(values.get(&Digest::hash(VALUE)).unwrap().as_deref(), Some(VALUE));
     assert_eq!(calls.get(&key(1)).unwrap(), Some(tagged()));
     for query in [Query::new().argument("other", &(1_u32 << 20)).unwrap(), Query::new().tag("run", "7")] {
         let found: Vec<_> = calls.find(&query).unwrap().map(Result::unwrap).collect();

@@ -33,7 +33,7 @@ fn filled() -> Scratch {
 
 fn fill(values: &SqlValues, calls: &SqlCalls) {
     for nth in 0..VALUES {
-        values.put(&Digest::of(&value(nth)), &value(nth)).unwrap();
+        values.put(&Digest::hash(&value(nth)), &value(nth)).unwrap();
         calls.put(&key(nth), &record(nth)).unwrap();
     }
 }
@@ -64,7 +64,7 @@ fn damage_page_of(scratch: &Scratch, nth: u32) -> usize {
 
 /// Returns the numbers of the present values. Fails on any error.
 fn present(values: &SqlValues) -> BTreeSet<u32> {
-    (0..VALUES).filter(|nth| values.get(&Digest::of(&value(*nth))).unwrap().is_some()).collect()
+    (0..VALUES).filter(|nth| values.get(&Digest::hash(&value(*nth))).unwrap().is_some()).collect()
 }
 
 fn copies(scratch: &Scratch) -> usize {
@@ -151,7 +151,7 @@ fn misspelled_column_counts_as_damage() {
     let at = content.windows(9).position(|window| window == b"put BIGIN").unwrap();
     write(&file(&scratch), at, b"q");
     let values = scratch.open_values();
-    values.put(&Digest::of(&value(7)), &value(7)).unwrap();
+    values.put(&Digest::hash(&value(7)), &value(7)).unwrap();
     assert_eq!(present(&values).len(), VALUES as usize);
     assert_intact(&scratch);
 }
@@ -216,13 +216,13 @@ fn entries_only_in_the_log_are_recovered() {
     let values = scratch.open_values();
     scratch.execute("PRAGMA wal_checkpoint(TRUNCATE)");
     let late = VALUES..VALUES + 50;
-    late.clone().for_each(|nth| values.put(&Digest::of(&value(nth)), &value(nth)).unwrap());
+    late.clone().for_each(|nth| values.put(&Digest::hash(&value(nth)), &value(nth)).unwrap());
     damage_page_of(&scratch, 7);
     // Makes SQLite read the pages from the file again.
     scratch.execute("UPDATE fleche_meta SET value = value + 1 WHERE name = 'syncs'");
     let there = present(&values).len();
     assert!(there < VALUES as usize && there >= VALUES as usize - 7, "{there}");
-    assert!(late.into_iter().all(|nth| values.contains(&Digest::of(&value(nth))).unwrap()));
+    assert!(late.into_iter().all(|nth| values.contains(&Digest::hash(&value(nth))).unwrap()));
     assert!(contains(&fs::read(beside(&scratch, ".damaged-1-wal")).unwrap(), &value(VALUES + 7)));
     assert_eq!(copies(&scratch), 1);
 }
@@ -271,7 +271,7 @@ fn at_most_four_copies_are_kept() {
     let at = damage_page_of(&scratch, 100);
     let damaged = fs::read(file(&scratch)).unwrap();
     let values = scratch.open_values();
-    let failed = (0..VALUES).find_map(|nth| values.get(&Digest::of(&value(nth))).err()).unwrap().report().to_string();
+    let failed = (0..VALUES).find_map(|nth| values.get(&Digest::hash(&value(nth))).err()).unwrap().report().to_string();
     assert!(failed.contains("4 damaged files") && failed.contains("remove them"), "{failed}");
     drop(values);
     assert_eq!(fs::read(file(&scratch)).unwrap()[at..at + PAGE], damaged[at..at + PAGE]);
@@ -309,7 +309,7 @@ const QUARANTINED: &str = "SELECT count(*) FROM fleche_damaged";
 fn damaged_value_is_reported_once_and_quarantined_unchanged() {
     let scratch = Scratch::sqlite();
     let values = scratch.open_values();
-    let id = Digest::of(b"some bytes");
+    let id = Digest::hash(b"some bytes");
     for round in 1..=2 {
         values.put(&id, b"some bytes").unwrap();
         scratch.execute("UPDATE fleche_values SET bytes = CAST('other byte' AS BLOB)");
@@ -373,7 +373,7 @@ fn damaged_record_is_removed_only_without_condition() {
 fn damaged_value_that_cannot_be_quarantined_is_never_returned() {
     let scratch = Scratch::sqlite();
     let values = scratch.open_values();
-    let id = Digest::of(b"some bytes");
+    let id = Digest::hash(b"some bytes");
     values.put(&id, b"some bytes").unwrap();
     scratch.execute("UPDATE fleche_values SET bytes = zeroblob(10)");
     scratch.execute(

@@ -71,7 +71,7 @@ impl Scratch {
 
 /// Asserts that the stores can be read and refuse all changes.
 fn assert_read_only(values: &SqlValues, calls: &SqlCalls) {
-    let digest = Digest::of(b"a value");
+    let digest = Digest::hash(b"a value");
     assert_eq!(calls.get(&key(1)).unwrap(), Some(record(1)));
     assert_eq!(values.get(&digest).unwrap().as_deref(), Some(&b"a value"[..]));
     assert_eq!(calls.claim_holder(&key(1)).unwrap(), None);
@@ -89,7 +89,7 @@ fn assert_read_only(values: &SqlValues, calls: &SqlCalls) {
 }
 
 fn filled(scratch: &Scratch) {
-    scratch.open_values().put(&Digest::of(b"a value"), b"a value").unwrap();
+    scratch.open_values().put(&Digest::hash(b"a value"), b"a value").unwrap();
     scratch.open_calls().put(&key(1), &record(1)).unwrap();
 }
 

@@ -39,7 +39,7 @@ fn waiting_for_the_lock_of_another_writer_times_out() {
     let (values, calls) = (scratch.open_values(), scratch.open_calls());
     calls.put(&key(1), &record(1)).unwrap();
     let writer = writer(&scratch);
-    let digest = fleche_core::Digest::of(b"a value");
+    let digest = fleche_core::Digest::hash(b"a value");
     let errors = thread::scope(|scope| {
         // More concurrent operations than connections.
         let puts: Vec<_> = (2..32).map(|nth| (nth, &calls)).collect();
@@ -194,7 +194,7 @@ fn operations_time_out_while_a_server_is_stopped_and_work_afterwards() {
     calls.put(&key(1), &record(1)).unwrap();
     let fleche_core::claim::Claim::Held(held) = calls.claim(&key(2)).unwrap() else { panic!("the claim must be free") };
     proxy.stop(true);
-    let digest = fleche_core::Digest::of(b"a value");
+    let digest = fleche_core::Digest::hash(b"a value");
     thread::scope(|scope| {
         // More concurrent operations than connections.
         let gets: Vec<_> = (0..12).map(|_| scope.spawn(|| calls.get(&key(1)).unwrap_err())).collect();

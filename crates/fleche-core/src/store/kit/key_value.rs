@@ -83,7 +83,7 @@ const PAGE: usize = 256;
 ///
 /// let map = Map { name: StoreName::new("map", "an example"), entries: Mutex::default() };
 /// let store = KeyValueStore::new(Arc::new(map));
-/// let id = Digest::of(b"a value");
+/// let id = Digest::hash(b"a value");
 /// ValueStore::put(&store, &id, b"a value")?;
 /// assert_eq!(ValueStore::get(&store, &id)?.as_deref(), Some(&b"a value"[..]));
 /// # Ok::<(), fleche_core::Error>(())

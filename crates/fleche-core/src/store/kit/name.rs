@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_store_and_the_entry() {
-        let id = Digest::of(b"x");
+        let id = Digest::hash(b"x");
         let key = CallKey::from(id);
         let damaged = name().damaged(Entry::value(&id), "wrong length", "it is gone");
         assert_eq!(

@@ -70,7 +70,7 @@ mod tests {
         let left = RefCell::new(contents.iter());
         let found = read_verified(
             &StoreName::new("box", "x"),
-            Entry::value(&Digest::of(b"x")),
+            Entry::value(&Digest::hash(b"x")),
             "it is in the attic",
             || match left.borrow_mut().next().copied().flatten() {
                 Some(content) if content < 0 => Ok(Err(("it is negative".to_owned(), content))),
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn quarantined_form_has_tag_and_digest_and_ends_at_the_limit() {
-        let id = Digest::of(b"x");
+        let id = Digest::hash(b"x");
         assert_eq!(quarantined(Entry::value(&id), b"ab").unwrap(), [&b"v"[..], id.as_bytes(), b"ab"].concat());
         assert_eq!(quarantined(Entry::record(&id.into()), b"").unwrap(), [&b"r"[..], id.as_bytes()].concat());
         assert_eq!(quarantined(Entry::value(&id), &vec![0; MAX_QUARANTINED_LEN + 1]), None);

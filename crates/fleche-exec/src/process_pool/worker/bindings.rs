@@ -57,7 +57,7 @@ impl Bindings {
     }
 
     /// Returns the binding of these bytes, or `None` for no bytes.
-    pub(super) fn of(&mut self, bytes: &Bytes) -> Result<Option<Known>> {
+    pub(super) fn get(&mut self, bytes: &Bytes) -> Result<Option<Known>> {
         if bytes.is_empty() {
             return Ok(None);
         }

@@ -249,7 +249,7 @@ pub(super) struct LastRecord(());
 
 impl LastRecord {
     /// Notes that a task of this call begins on this thread.
-    pub(super) fn of(key: CallKey) -> Self {
+    pub(super) fn new(key: CallKey) -> Self {
         LAST.set(Some(key));
         Self(())
     }

@@ -62,7 +62,7 @@ pub(super) enum WaitCheck {
 }
 
 impl ClaimPosition {
-    pub(super) fn of(key: &CallKey) -> Self {
+    pub(super) fn new(key: &CallKey) -> Self {
         let first = key.digest().as_bytes().first_chunk().copied().unwrap_or_default();
         // The lowest three bits are for the level, and the shift keeps all bytes away from the end of the lockable
         // range.
@@ -176,11 +176,11 @@ mod tests {
     #[test]
     fn each_call_has_its_own_lockable_bytes() {
         for byte in [0x00, 0x7f, 0x80, 0xff] {
-            let position = ClaimPosition::of(&Digest::from_bytes([byte; 32]).into());
+            let position = ClaimPosition::new(&Digest::from_bytes([byte; 32]).into());
             assert!(position.byte(0) >= 0 && position.byte(HIGHEST) < i64::MAX, "{position:?}");
             assert_eq!(position.base % 8, 0);
         }
-        let bases = [1, 2].map(|number: u8| ClaimPosition::of(&Digest::of(&[number]).into()).base);
+        let bases = [1, 2].map(|number: u8| ClaimPosition::new(&Digest::hash(&[number]).into()).base);
         assert_ne!(bases[0], bases[1]);
     }
 }

@@ -78,7 +78,7 @@ impl ClaimTable {
         if self.file.is_inherited() {
             return Ok(Claim::WithinProcess);
         }
-        let position = ClaimPosition::of(key);
+        let position = ClaimPosition::new(key);
         let mut entries = self.entries(position);
         if !entries.contains_key(&position.base)
             && let LockOutcome::Held(level) = self.file.try_claim(position, 0)?
@@ -91,7 +91,7 @@ impl ClaimTable {
 
     /// Returns the claim holder, if it is known.
     pub(super) fn claim_holder(&self, key: &CallKey) -> io::Result<Option<ClaimHolder>> {
-        let position = ClaimPosition::of(key);
+        let position = ClaimPosition::new(key);
         let own_level = match (!self.file.is_inherited()).then(|| self.entries(position)) {
             Some(entries) => match entries.get(&position.base).map(|entry| &entry.state) {
                 Some(State::Held(level)) => Some(*level),
