@@ -90,7 +90,7 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Returns the end of a sentence about an unknown name: the question whether the nearest one is meant, or a full stop.
 pub(crate) fn did_you_mean<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(text, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_else(|| ".".to_owned())
+    nearest(text, names).map_or_else(|| ".".to_owned(), |near| format!("; did you mean `{near}`?"))
 }
 
 /// Returns the name that differs from this one by at most two typing errors, or only by an ending, if there is one.

@@ -62,9 +62,9 @@ fn loses<T: std::fmt::Debug + PartialEq>(
     let lost = submit(&pool);
     let after: Vec<_> = (0..100).map(|x| pool.submit(next, (x,))).collect();
     match result(lost) {
-        Err(JobError::WorkerLost(loss)) => {
-            assert!(loss.cause == LossCause::Died && signals.contains(&loss.signal), "{loss:?}");
-            assert_eq!(loss.code, code_of_exit);
+        Err(JobError::WorkerLost(why)) => {
+            assert!(why.cause == LossCause::Died && signals.contains(&why.signal), "{why:?}");
+            assert_eq!(why.code, code_of_exit);
         }
         other => panic!("{other:?}"),
     }
