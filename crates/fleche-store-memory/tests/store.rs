@@ -194,25 +194,6 @@ fn record(result: &[u8]) -> Record {
 }
 
 #[test]
-fn last_put_record_is_returned() {
-    let calls = MemoryCalls::new();
-    assert_eq!(calls.get(&key(1)).unwrap(), None);
-    for result in [b"a", b"b"] {
-        calls.put(&key(1), &record(result)).unwrap();
-        assert_eq!(calls.get(&key(1)).unwrap(), Some(record(result)));
-    }
-}
-
-#[test]
-fn record_other_than_the_given_one_is_not_removed() {
-    let calls = MemoryCalls::new();
-    calls.put(&key(1), &record(b"a")).unwrap();
-    assert!(!calls.remove(&key(1), Some(&record(b"b"))).unwrap());
-    assert!(calls.remove(&key(1), Some(&record(b"a"))).unwrap());
-    assert!(!calls.remove(&key(1), None).unwrap());
-}
-
-#[test]
 fn only_one_of_several_threads_removes_a_record() {
     let calls = MemoryCalls::new();
     for round in 0..200 {

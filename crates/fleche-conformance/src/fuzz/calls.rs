@@ -14,7 +14,7 @@ use proptest::{
 
 use super::{
     entries::{KEYS, Question, VERSIONS, call, call_record, prefix},
-    machine::{self, agree},
+    machine::{self, agree, ok, opened},
 };
 use crate::fixture::Fixture;
 
@@ -144,7 +144,7 @@ impl machine::Machine for Machine {
 
 impl Machine {
     fn store(&self) -> Result<&dyn CallStore, String> {
-        self.store.as_deref().ok_or_else(|| "the store is closed, since reopening it failed".to_owned())
+        opened(self.store.as_deref())
     }
 
     fn get(&self, key: &CallKey) -> Result<(), String> {
@@ -192,8 +192,4 @@ impl Machine {
             }
         }
     }
-}
-
-fn ok<T>(result: StoreResult<T>) -> Result<T, String> {
-    result.map_err(|error| format!("the store fails: {error:?}"))
 }

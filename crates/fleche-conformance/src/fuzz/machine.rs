@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Write as _};
 
-use fleche_core::store::BackendInfo;
+use fleche_core::{Result as StoreResult, store::BackendInfo};
 use proptest::{
     collection,
     strategy::BoxedStrategy,
@@ -40,6 +40,19 @@ pub(super) trait Machine: Sized {
     /// # Errors
     /// Fails if they disagree or the store fails.
     fn compare(&self) -> Result<(), String>;
+}
+
+/// Returns the result, or the failure of the store as text.
+pub(super) fn ok<T>(result: StoreResult<T>) -> Result<T, String> {
+    result.map_err(|error| format!("the store fails: {error:?}"))
+}
+
+/// Returns the open store.
+///
+/// # Errors
+/// Fails if reopening it has failed.
+pub(super) fn opened<S: ?Sized>(store: Option<&S>) -> Result<&S, String> {
+    store.ok_or_else(|| "the store is closed, since reopening it failed".to_owned())
 }
 
 /// Runs `cases` sequences, each on a store of its own.

@@ -13,7 +13,7 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy as _, any, prop_oneof};
 
 use super::{
     entries::{Age, VALUES, from_other_form, in_other_form, prefix, value},
-    machine::{self, agree},
+    machine::{self, agree, ok, opened},
 };
 use crate::fixture::Fixture;
 
@@ -147,7 +147,7 @@ impl machine::Machine for Machine {
 
 impl Machine {
     fn store(&self) -> Result<&dyn ValueStore, String> {
-        self.store.as_deref().ok_or_else(|| "the store is closed, since reopening it failed".to_owned())
+        opened(self.store.as_deref())
     }
 
     fn put(&mut self, nth: u8, bytes: Vec<u8>) -> Result<(), String> {
@@ -216,8 +216,4 @@ impl Machine {
 
 fn id(nth: u8) -> Digest {
     Digest::hash(&value(nth))
-}
-
-fn ok<T>(result: StoreResult<T>) -> Result<T, String> {
-    result.map_err(|error| format!("the store fails: {error:?}"))
 }

@@ -17,16 +17,6 @@ fn put_later_format(calls: &FileCalls) -> Vec<u8> {
 }
 
 #[test]
-fn last_put_record_is_returned() {
-    let (_root, calls) = calls();
-    assert_eq!(calls.get(&key(1)).unwrap(), None);
-    for result in [b"a", b"b"] {
-        calls.put(&key(1), &record(result)).unwrap();
-        assert_eq!(calls.get(&key(1)).unwrap(), Some(record(result)));
-    }
-}
-
-#[test]
 fn record_other_than_the_given_one_is_not_removed() {
     let (root, calls) = calls();
     assert!(!calls.remove(&key(1), Some(&record(b"a"))).unwrap());

@@ -20,6 +20,27 @@ use fleche_store_file::FileCalls;
 use super::TIMEOUT;
 use crate::store::common::{key, task};
 
+/// Starts two processes that wait for claim 1, which another process holds.
+pub(super) fn two_waiting(root: &Path) -> [Claimant; 2] {
+    [(); 2].map(|()| {
+        let mut claimant = Claimant::new(root);
+        assert_eq!(claimant.request("wait 1"), "waiting");
+        claimant
+    })
+}
+
+/// Checks that claim 1 goes to one of two waiting processes, and to the other one after the first has released it.
+pub(super) fn assert_claim_goes_to_one_after_the_other(mut waiting: [Claimant; 2]) {
+    while waiting[0].has_sent_nothing() {
+        waiting.swap(0, 1);
+        thread::yield_now();
+    }
+    let [first, second] = &mut waiting;
+    assert_eq!(second.request("claim 1"), "taken");
+    assert_eq!(first.request("release 1"), "released");
+    assert_eq!(second.receive(), "got 1");
+}
+
 /// A child process of this test binary that executes orders.
 pub(super) struct Claimant {
     pub(super) child: Child,

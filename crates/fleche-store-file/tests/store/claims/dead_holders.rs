@@ -8,7 +8,7 @@ use nix::{
 };
 
 use super::{
-    claimant::{Claimant, is_locked},
+    claimant::{Claimant, assert_claim_goes_to_one_after_the_other, is_locked, two_waiting},
     held, is_taken, wait,
 };
 use crate::store::common::{calls, key};
@@ -74,26 +74,11 @@ fn dead_holder_whose_child_keeps_the_lock_is_bypassed() {
 fn earlier_waiters_bypass_a_dead_holder_too() {
     let (root, _calls) = calls();
     let mut owner = Claimant::new(root.path());
-    let mut waiting = [(); 2].map(|()| Claimant::new(root.path()));
     assert_eq!(owner.request("claim 1"), "held");
-    for claimant in &mut waiting {
-        assert_eq!(claimant.request("wait 1"), "waiting");
-    }
+    let waiting = two_waiting(root.path());
     let _forked = Forked::of(&mut owner, "fork");
     owner.kill();
-    let [one, other] = &mut waiting;
-    let mut order = [one, other];
-    loop {
-        if !order[0].has_sent_nothing() {
-            break;
-        }
-        order.swap(0, 1);
-        std::thread::yield_now();
-    }
-    let [first, second] = order;
-    assert_eq!(second.request("claim 1"), "taken");
-    assert_eq!(first.request("release 1"), "released");
-    assert_eq!(second.receive(), "got 1");
+    assert_claim_goes_to_one_after_the_other(waiting);
 }
 
 #[test]

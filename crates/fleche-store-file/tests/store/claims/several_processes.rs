@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use super::{
-    claimant::{Claimant, is_locked},
+    claimant::{Claimant, assert_claim_goes_to_one_after_the_other, is_locked, two_waiting},
     held, is_taken,
 };
 use crate::store::common::{calls, key};
@@ -55,23 +55,10 @@ fn processes_hold_the_claim_one_at_a_time() {
 fn claim_of_killed_process_goes_to_one_waiter() {
     let (root, _calls) = calls();
     let mut owner = Claimant::new(root.path());
-    let mut waiting = [(); 2].map(|()| Claimant::new(root.path()));
     assert_eq!(owner.request("claim 1"), "held");
-    for claimant in &mut waiting {
-        assert_eq!(claimant.request("wait 1"), "waiting");
-    }
+    let waiting = two_waiting(root.path());
     owner.kill();
-    let first = loop {
-        if let Some(first) = waiting.iter().position(|claimant| !claimant.has_sent_nothing()) {
-            break first;
-        }
-        std::thread::yield_now();
-    };
-    let [one, other] = &mut waiting;
-    let (first, second) = if first == 0 { (one, other) } else { (other, one) };
-    assert_eq!(second.request("claim 1"), "taken");
-    assert_eq!(first.request("release 1"), "released");
-    assert_eq!(second.receive(), "got 1");
+    assert_claim_goes_to_one_after_the_other(waiting);
 }
 
 #[test]
