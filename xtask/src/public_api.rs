@@ -17,8 +17,8 @@ use serde_json::Value;
 
 /// The directory of the listings.
 const LISTINGS: &str = "docs/public-api";
-/// The module for the crates of this workspace, which may change with any version.
-const UNSTABLE: &str = "fleche_core::spi";
+/// The modules for the crates of this workspace, which may change with any version.
+const UNSTABLE: [&str; 2] = ["fleche_core::spi", "fleche_remote::spi"];
 /// The beginning of the names of modules that have only documentation, such as `_tutorial`.
 const DOCUMENTATION: &str = "::_";
 /// The variable with the path of rustdoc, which makes this program run it.
@@ -145,7 +145,8 @@ fn items(json: &Path) -> Result<Vec<String>, String> {
     let builder = Builder::from_rustdoc_json(json).omit_blanket_impls(true).omit_auto_trait_impls(true);
     let api = builder.omit_auto_derived_impls(true).build();
     let api = api.map_err(|error| format!("cannot list {}: {error}", json.display()))?;
-    let is_listed = |item: &String| !item.contains(UNSTABLE) && !item.contains(DOCUMENTATION);
+    let is_hidden = |item: &String| UNSTABLE.iter().any(|module| item.contains(module)) || item.contains(DOCUMENTATION);
+    let is_listed = |item: &String| !is_hidden(item);
     Ok(api.items().map(ToString::to_string).filter(is_listed).collect())
 }
 

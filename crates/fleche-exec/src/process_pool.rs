@@ -1,13 +1,10 @@
 //! `ProcessPool`: runs tasks in worker processes of the same binary.
 
-mod claim_permits;
 mod codec;
 mod dispatch;
-mod frame;
+mod kinds;
 mod queued_task;
-mod request_pool;
 mod scheduler;
-mod served_stores;
 mod spawn;
 mod worker;
 mod worker_connection;
@@ -33,13 +30,13 @@ use fleche_core::{
     store::Reach,
 };
 
+use fleche_remote::spi::TaskPermit;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     budget::{Budget, cores},
     serial::of_this_process,
 };
-use claim_permits::TaskPermit;
 use dispatch::CLOSED;
 use queued_task::{QueuedTask, Requirements};
 use scheduler::Scheduler;

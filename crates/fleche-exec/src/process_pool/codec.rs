@@ -14,9 +14,8 @@ use fleche_core::{
     spi::{BindingSpi, KnownFile, LockResultExt, PortableCall, WeakBinding},
     store::Reach,
 };
+use fleche_remote::spi::{ServedStore, ServedStores};
 use serde::{Deserialize, Serialize};
-
-use super::served_stores::Served;
 
 /// The positions of the parts of a task's frame: the function comes first, the arguments last.
 pub(super) const FUNCTION: usize = 0;
@@ -34,22 +33,14 @@ pub(super) const ARGUMENTS: usize = 5;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SentBinding {
     pub(super) config: BindingConfig,
-    pub(super) values: SentStore,
-    pub(super) calls: SentStore,
-}
-
-/// A store of the pool's process.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct SentStore {
-    pub(super) number: u64,
-    /// Whether the thread that reads the channel performs the operations.
-    pub(super) quick: bool,
+    pub(super) values: ServedStore,
+    pub(super) calls: ServedStore,
 }
 
 /// Encodes calls.
 #[derive(Debug, Default)]
 pub(super) struct CallEncoder {
-    pub(super) served: Served,
+    pub(super) served: ServedStores,
     /// The last binding: most tasks have the same one.
     last: Mutex<Option<(WeakBinding, Encoded)>>,
 }
@@ -89,9 +80,7 @@ impl CallEncoder {
         let cache = binding.cache();
         let config = binding.config()?;
         let is_ours = config.cache.calls.reach() != Reach::Shared;
-        let (values, calls) = self.served.numbers(cache);
-        let values = SentStore { number: values, quick: !cache.values().may_block() };
-        let calls = SentStore { number: calls, quick: !cache.calls().may_block() };
+        let (values, calls) = self.served.serve(cache);
         let encoded = Encoded { bytes: encoding::to_vec(&SentBinding { config, values, calls })?.into(), is_ours };
         *last = Some((binding.downgrade(), encoded.clone()));
         Ok(encoded)

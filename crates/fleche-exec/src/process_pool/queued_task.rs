@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, os::unix::ffi::OsStringExt, path::Path, sync::A
 
 use bytes::Bytes;
 use fleche_core::{JobError, context::Binding, encoding, executor::Resources, spi::Reply};
+use fleche_remote::spi::TaskPermit;
 use serde::{Deserialize, Serialize};
 
-use super::claim_permits::TaskPermit;
 use crate::budget::{Budget, Demand, Grant};
 
 /// An accepted task that no worker has started.

@@ -12,13 +12,13 @@ use fleche_core::{
     job::blocking_hooks,
     spi::{BackgroundThreads, CancelHook, Locked, Next, config_directory},
 };
+use fleche_remote::spi::RequestPool;
 
 use super::{
     codec::CallEncoder,
     dispatch::{CLOSED, Dispatch, EndedTasks, Placement, ProcessPoolStats},
     queued_task::QueuedTask,
-    request_pool::{self, RequestPool, THREAD},
-    worker_connection::{self, PoolContext, WorkerEvents},
+    worker_connection::{self, PoolContext, THREAD, WorkerEvents},
     worker_handle::WorkerHandle,
 };
 use crate::{budget::Budget, interrupt::Cancel};
@@ -45,7 +45,7 @@ impl Scheduler {
             context: Arc::new(PoolContext {
                 directory: config_directory().ok(),
                 encoder: CallEncoder::default(),
-                requests: RequestPool::default(),
+                requests: RequestPool::new(THREAD),
                 replace_after,
             }),
             holder: holder.clone() as _,
@@ -174,7 +174,7 @@ impl Scheduler {
     /// Ends a task's job. On a thread of the pool, an end that may take a long time is left to another thread, because
     /// callbacks of the job may wait for the pool itself.
     pub(super) fn end(self: &Arc<Self>, task: QueuedTask, outcome: Result<Bytes, JobError>) {
-        if !request_pool::is_own_thread() {
+        if !worker_connection::is_own_thread() {
             return task.end(outcome);
         }
         if let Err((task, outcome)) = task.try_end_inline(outcome) {
@@ -190,7 +190,7 @@ impl Scheduler {
     /// Waits until all workers have ended. Returns at once on a thread of the pool, because workers need these threads
     /// in order to end.
     pub(super) fn wait(&self) {
-        if request_pool::is_own_thread() {
+        if worker_connection::is_own_thread() {
             return;
         }
         if !self.lock().is_working() {

@@ -2,9 +2,7 @@
 
 mod bindings;
 mod block_notifier;
-mod channel;
 mod parent;
-mod store_proxy;
 mod task_env;
 
 use std::{
@@ -29,18 +27,17 @@ use fleche_core::{
     job::blocking_hooks,
     spi::{Executable, FunctionRef, LockResultExt, catch_panic, thread_spawner, with_known_miss},
 };
+use fleche_remote::spi::{Client, Frame, Kind, LastRecord, Reader};
 use nix::{fcntl::OFlag, unistd::Pid};
 
 use super::{
     codec::{self, ARGUMENTS, BINDING, FILES, FUNCTION, MISSED, TASK_ENV},
-    frame::{Frame, Kind, Reader},
+    kinds,
     spawn::{self, INITIALISED, VARIABLE, name_of},
 };
 use bindings::Bindings;
 use block_notifier::BlockNotifier;
-use channel::Channel;
 use parent::end;
-use store_proxy::LastRecord;
 
 /// Turns this process into a worker if a [`ProcessPool`](crate::ProcessPool) started it as one. In any other process,
 /// it returns at once. In a worker it does not return: the process runs calls, and ends with its pool.
@@ -109,16 +106,18 @@ fn is_for_others(number: RawFd) -> bool {
 pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
     parent::watch(pool);
     let reading = stream.try_clone();
-    let channel = Arc::new(Channel::new(stream));
+    let channel = Arc::new(Client::new(stream, "the pool's process"));
     let inbox = Arc::new(Inbox::default());
     let listening = reading.and_then(|reading| {
         let (channel, inbox) = (channel.clone(), inbox.clone());
         thread_spawner::spawn("fleche-channel", move || listen(reading, &channel, &inbox))
     });
-    let greeted = channel.send(Kind::Hello, 0, &[spawn::build().as_bytes()]);
+    let greeted = channel.send(Kind::HELLO, 0, &[spawn::build().as_bytes()]);
     if listening.is_ok() && greeted.is_ok() {
         blocking_hooks::within(Arc::new(BlockNotifier::new(channel.clone())), || run(&channel, &inbox));
-        channel.finish();
+        if channel.finish().is_err() {
+            end();
+        }
         // Writes out what bodies have printed.
         let _ = std::io::stdout().flush();
         process::exit(0);
@@ -127,7 +126,7 @@ pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
 }
 
 /// Reads the pool's messages, and never waits for the pool to read.
-fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
+fn listen(channel: UnixStream, answers: &Arc<Client>, inbox: &Inbox) {
     let mut reader = Reader::new(channel);
     let _listens = answers.listen();
     let mut revocations = None;
@@ -144,9 +143,9 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
             Ok(None) | Err(_) => break,
         };
         match frame.kind {
-            Kind::Hello if frame.part(0) != spawn::build().as_bytes()[..] => break,
-            Kind::Task => inbox.put(frame),
-            Kind::Revoke => {
+            Kind::HELLO if frame.part(0) != spawn::build().as_bytes()[..] => break,
+            kinds::TASK => inbox.put(frame),
+            kinds::REVOKE => {
                 let asked = frame.number;
                 let numbers: Vec<u8> = inbox.revoke(asked).into_iter().flat_map(u64::to_le_bytes).collect();
                 if revocations.is_none() {
@@ -156,8 +155,8 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
                     break;
                 }
             }
-            Kind::Answer => answers.answer(frame),
-            Kind::End => inbox.close(),
+            Kind::ANSWER => answers.answer(frame),
+            kinds::END => inbox.close(),
             _ => {}
         }
     }
@@ -169,12 +168,12 @@ fn listen(channel: UnixStream, answers: &Arc<Channel>, inbox: &Inbox) {
 /// Starts a thread that sends the answers to revocations, in order: the pool takes an answer without the task's number as the
 /// report that the task has started. The thread that reads the channel must not write to it, since the pool may wait for it
 /// to read.
-fn answer_revocations(channel: Arc<Channel>) -> io::Result<mpsc::Sender<(u64, Vec<u8>)>> {
+fn answer_revocations(channel: Arc<Client>) -> io::Result<mpsc::Sender<(u64, Vec<u8>)>> {
     // Not `BackgroundThreads`: the thread lives as long as the worker, so a channel is enough.
     let (sender, answers) = mpsc::channel::<(u64, Vec<u8>)>();
     thread_spawner::spawn("fleche-revoked", move || {
         for (asked, numbers) in answers {
-            if channel.send(Kind::Revoked, asked, &[&numbers]).is_err() {
+            if channel.send(kinds::REVOKED, asked, &[&numbers]).is_err() {
                 break;
             }
         }
@@ -183,13 +182,13 @@ fn answer_revocations(channel: Arc<Channel>) -> io::Result<mpsc::Sender<(u64, Ve
 }
 
 /// Runs tasks until no more will arrive.
-fn run(channel: &Arc<Channel>, inbox: &Inbox) {
+fn run(channel: &Arc<Client>, inbox: &Inbox) {
     task_env::begin();
     let mut bindings = Bindings::new(channel.clone());
     let mut next = inbox.wait();
     while let Some(task) = next {
         // The pool must learn that the task starts before the task can bring this process down.
-        if channel.send(Kind::Started, task.number, &[]).is_err() {
+        if channel.send(kinds::STARTED, task.number, &[]).is_err() {
             end();
         }
         let begun = Instant::now();
@@ -198,8 +197,8 @@ fn run(channel: &Arc<Channel>, inbox: &Inbox) {
         let number = task.number;
         drop(task);
         let (kind, result) = match outcome {
-            Ok(result) => (Kind::Done, result),
-            Err(error) => (Kind::Failed, encoding::to_vec(&error).unwrap_or_default()),
+            Ok(result) => (kinds::DONE, result),
+            Err(error) => (kinds::FAILED, encoding::to_vec(&error).unwrap_or_default()),
         };
         next = inbox.poll();
         if next.is_some() && result.len() < SMALL {

@@ -25,6 +25,7 @@ use fleche_core::{
         thread_spawner,
     },
 };
+use fleche_remote::spi::{CHUNK, Chunks, ClaimPermits, Frame, Kind, Reader, RequestPool, TaskPermit, number};
 use nix::{
     errno::Errno,
     sys::wait::{Id, WaitPidFlag, waitid},
@@ -32,12 +33,10 @@ use nix::{
 };
 
 use super::{
-    claim_permits::{ClaimPermits, TaskPermit},
     codec::{self, CallEncoder, MISSED},
-    frame::{self, CHUNK, Chunks, Frame, Kind, Reader},
+    kinds,
     queued_task::Env,
-    request_pool::{RequestPool, THREAD},
-    served_stores, spawn,
+    spawn,
     worker_handle::{Message, WorkerHandle},
 };
 
@@ -77,6 +76,14 @@ pub(super) trait WorkerEvents: Send + Sync {
     fn gone(self: Arc<Self>, worker: u64, child: Child, ready: bool);
 }
 
+/// The name of the threads of process pools.
+pub(super) const THREAD: &str = "fleche-worker";
+
+/// Returns whether the current thread belongs to a process pool.
+pub(super) fn is_own_thread() -> bool {
+    std::thread::current().name() == Some(THREAD)
+}
+
 /// Starts a worker and the threads of its connection. The threads start first: they end by themselves if no process
 /// starts.
 pub(super) fn open(
@@ -110,7 +117,7 @@ pub(super) fn open(
     // The watching and the reading thread wait for these.
     let _ = (process_sender.send(process), child_sender.send(child));
     let build = Bytes::copy_from_slice(spawn::build().as_bytes());
-    let _ = outbox.send(Message::Frame(Frame::new(Kind::Hello, 0, vec![build])));
+    let _ = outbox.send(Message::Frame(Frame::new(Kind::HELLO, 0, vec![build])));
     let remaining_tasks = context.replace_after.unwrap_or(u64::MAX);
     Ok(WorkerHandle::new(id, process, outbox, pending, env, remaining_tasks))
 }
@@ -164,7 +171,7 @@ impl Writer {
             }
         };
         // A task must not be revoked before it has arrived.
-        let waits = frame.kind == Kind::Revoke && !self.large.is_empty();
+        let waits = frame.kind == kinds::REVOKE && !self.large.is_empty();
         if frame.size() <= CHUNK && !waits {
             return frame.write(&mut self.channel);
         }
@@ -263,41 +270,39 @@ impl Listener {
                 // The channel has ended, in the middle of a frame if the worker died while it wrote one.
                 Ok(None) | Err(_) => return Ok(()),
             };
-            if !*ready && (frame.kind != Kind::Hello || frame.part(0) != spawn::build().as_bytes()[..]) {
+            if !*ready && (frame.kind != Kind::HELLO || frame.part(0) != spawn::build().as_bytes()[..]) {
                 return Err("a worker process runs another build than its pool");
             }
             match frame.kind {
-                Kind::Hello => {
+                Kind::HELLO => {
                     *ready = true;
                     events.ready(*worker);
                 }
-                Kind::Started => events.clone().started(*worker, frame.number, permits),
-                Kind::Paused => events.clone().paused(*worker, codec::missed(&frame.part(0))),
-                Kind::Resumed => events.resumed(*worker),
-                Kind::Done => events.clone().done(*worker, &frame, Ok(frame.part(2))),
-                Kind::Failed => {
+                kinds::STARTED => events.clone().started(*worker, frame.number, permits),
+                kinds::PAUSED => events.clone().paused(*worker, codec::missed(&frame.part(0))),
+                kinds::RESUMED => events.resumed(*worker),
+                kinds::DONE => events.clone().done(*worker, &frame, Ok(frame.part(2))),
+                kinds::FAILED => {
                     let error = encoding::from_slice::<JobError>(&frame.part(2));
                     let error = error.unwrap_or_else(|error| JobError::rejected(error.to_string()));
                     events.clone().done(*worker, &frame, Err(error));
                 }
-                Kind::Revoked => {
-                    let numbers: Vec<_> = frame.part(0).chunks(8).map(frame::number).collect();
+                kinds::REVOKED => {
+                    let numbers: Vec<_> = frame.part(0).chunks(8).map(number).collect();
                     events.clone().revoked(*worker, frame.number, &numbers);
                 }
-                Kind::Request => {
+                Kind::REQUEST => {
                     let (pool, permits, answers) = (context.clone(), permits.clone(), answers.clone());
                     context.requests.serve(Box::new(move || {
                         // A worker that is gone needs no answer.
-                        let _ =
-                            answers.send(Message::Frame(served_stores::answer(&pool.encoder.served, &permits, &frame)));
+                        let _ = answers.send(Message::Frame(pool.encoder.served.answer(&permits, &frame)));
                     }));
                 }
-                Kind::QuickRequest => {
-                    let _ =
-                        answers.send(Message::Frame(served_stores::answer(&context.encoder.served, permits, &frame)));
+                Kind::QUICK_REQUEST => {
+                    let _ = answers.send(Message::Frame(context.encoder.served.answer(permits, &frame)));
                 }
-                Kind::OneWay => served_stores::perform_one_way(&context.encoder.served, permits, &frame),
-                Kind::Task | Kind::Revoke | Kind::Answer | Kind::End | Kind::Chunk => return Err(FOREIGN),
+                Kind::ONE_WAY => context.encoder.served.perform_one_way(permits, &frame),
+                _ => return Err(FOREIGN),
             }
         }
     }

@@ -13,11 +13,10 @@ use fleche_core::{
     job::blocking_hooks::{JobId, blocking},
     spi::{CacheSpi, CancelHook, LockResultExt},
 };
+use fleche_remote::spi::{ClaimPermits, Frame, number};
 
 use super::{
-    claim_permits::ClaimPermits,
     dispatch::{Dispatch, EndedTasks},
-    frame::{self, Frame},
     scheduler::Scheduler,
     worker_connection::WorkerEvents,
 };
@@ -70,7 +69,7 @@ impl WorkerEvents for Scheduler {
     }
 
     fn done(self: Arc<Self>, worker: u64, frame: &Frame, outcome: Result<Bytes, JobError>) {
-        let (number, took) = (frame.number, Duration::from_nanos(frame::number(&frame.part(0))));
+        let (number, took) = (frame.number, Duration::from_nanos(number(&frame.part(0))));
         let mut state = self.lock();
         let Dispatch { handles, free, .. } = &mut **state;
         let mut task = None;

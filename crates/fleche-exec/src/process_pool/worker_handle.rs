@@ -14,12 +14,11 @@ use fleche_core::{
     job::blocking_hooks::JobId,
     spi::{BindingSpi, PendingGuard, PendingReplies},
 };
+use fleche_remote::spi::{ClaimPermits, Frame, TaskPermit};
 use nix::unistd::Pid;
 
 use super::{
-    claim_permits::{ClaimPermits, TaskPermit},
-    codec,
-    frame::{Frame, Kind},
+    codec, kinds,
     queued_task::{Env, QueuedTask},
     spawn,
     worker_state::{Pause, ReturnDestination, TaskState, WorkerState},
@@ -217,7 +216,7 @@ impl WorkerHandle {
         }
         let mut parts = task.parts.clone();
         parts[codec::TASK_ENV] = task.requirements.task_env(&self.grant);
-        let frame = Frame::new(Kind::Task, number, parts);
+        let frame = Frame::new(kinds::TASK, number, parts);
         let size = frame.size();
         // A dead worker reads nothing. The reader thread notices its death.
         let _ = self.outbox.send(Message::Task(frame, task.binding.clone(), task.permit.clone()));
@@ -290,7 +289,7 @@ impl WorkerHandle {
     pub(super) fn revoke(&mut self) {
         if self.dispatched.len() > 1 && !self.revoking_all && !self.is_ending() {
             self.revoking_all = true;
-            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::Revoke, 0, Vec::new())));
+            let _ = self.outbox.send(Message::Frame(Frame::new(kinds::REVOKE, 0, Vec::new())));
         }
     }
 
@@ -299,7 +298,7 @@ impl WorkerHandle {
     pub(super) fn revoke_job(&mut self, job: JobId) -> Option<bool> {
         let dispatched = self.dispatched.iter_mut().find(|dispatched| dispatched.task.reply.is_of(job))?;
         if dispatched.state.begin_revocation() {
-            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::Revoke, dispatched.number, Vec::new())));
+            let _ = self.outbox.send(Message::Frame(Frame::new(kinds::REVOKE, dispatched.number, Vec::new())));
         }
         Some(dispatched.state.is_revoking())
     }
@@ -328,7 +327,7 @@ impl WorkerHandle {
     /// Tells the worker to end, once.
     pub(super) fn end(&mut self) {
         if self.state.end() {
-            let _ = self.outbox.send(Message::Frame(Frame::new(Kind::End, 0, Vec::new())));
+            let _ = self.outbox.send(Message::Frame(Frame::new(kinds::END, 0, Vec::new())));
         }
     }
 

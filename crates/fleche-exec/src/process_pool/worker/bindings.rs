@@ -15,15 +15,13 @@ use fleche_core::{
     store::Reach,
 };
 
-use super::{
-    channel::Channel,
-    store_proxy::{ProxyCalls, ProxyValues},
-};
+use fleche_remote::spi::{Client, RemoteCalls, RemoteValues};
+
 use crate::process_pool::codec::SentBinding;
 
 /// Known bindings by their bytes: most tasks have a binding that has arrived before.
 pub(super) struct Bindings {
-    channel: Arc<Channel>,
+    channel: Arc<Client>,
     known: HashMap<Bytes, Known>,
 }
 
@@ -52,7 +50,7 @@ impl Known {
 const MAX_BINDINGS: usize = 32;
 
 impl Bindings {
-    pub(super) fn new(channel: Arc<Channel>) -> Self {
+    pub(super) fn new(channel: Arc<Client>) -> Self {
         Self { channel, known: HashMap::new() }
     }
 
@@ -86,11 +84,11 @@ impl Bindings {
         }
         let values: Arc<dyn ValueStore> = match opened(config.values.reach(), || config.values.open()) {
             Some(store) => store,
-            None => Arc::new(ProxyValues::new(self.channel.clone(), sent.values, config.values.clone())),
+            None => Arc::new(RemoteValues::new(self.channel.clone(), sent.values, config.values.clone())),
         };
         let calls: Arc<dyn CallStore> = match opened(config.calls.reach(), || config.calls.open()) {
             Some(store) => store,
-            None => Arc::new(ProxyCalls::new(self.channel.clone(), sent.calls, config.calls.clone())),
+            None => Arc::new(RemoteCalls::new(self.channel.clone(), sent.calls, config.calls.clone())),
         };
         Cache::builder()
             .values(values)

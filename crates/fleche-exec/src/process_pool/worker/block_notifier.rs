@@ -11,9 +11,9 @@ use fleche_core::{
     job::blocking_hooks::{Awaited, AwaitedJob, Pool},
     spi::{BackgroundThreads, Next},
 };
+use fleche_remote::spi::Client;
 
-use super::channel::Channel;
-use crate::process_pool::frame::Kind;
+use crate::process_pool::kinds;
 
 /// The duration from which a wait is reported. For a shorter one, a stand-in would start needlessly.
 const SHORT: Duration = Duration::from_millis(20);
@@ -22,7 +22,7 @@ const SHORT: Duration = Duration::from_millis(20);
 pub(super) struct BlockNotifier(Arc<BackgroundThreads<State>>);
 
 struct State {
-    channel: Arc<Channel>,
+    channel: Arc<Client>,
     /// When the current wait began, or `None` if the task does not wait.
     begun: Option<Instant>,
     /// The call that the task waits for, if any.
@@ -32,7 +32,7 @@ struct State {
 }
 
 impl BlockNotifier {
-    pub(super) fn new(channel: Arc<Channel>) -> Self {
+    pub(super) fn new(channel: Arc<Client>) -> Self {
         let state = State { channel, begun: None, call: None, reported: false };
         Self(Arc::new(BackgroundThreads::one("fleche-waits", state)))
     }
@@ -54,7 +54,7 @@ impl State {
         }
         let call = self.call.map(|call| *call.digest().as_bytes());
         let call = call.as_ref().map_or(&[][..], |call| call);
-        self.reported = self.channel.send(Kind::Paused, 0, &[call]).is_ok();
+        self.reported = self.channel.send(kinds::PAUSED, 0, &[call]).is_ok();
         // If the pool is gone, this process ends anyway.
         Next::Idle
     }
@@ -77,7 +77,7 @@ impl Pool for BlockNotifier {
         state.begun = None;
         if mem::take(&mut state.reported) {
             // If the pool is gone, this process ends anyway.
-            let _ = state.channel.send(Kind::Resumed, 0, &[]);
+            let _ = state.channel.send(kinds::RESUMED, 0, &[]);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The permits of a worker to compute calls. The pool's process holds them, and releases them when the worker ends.
+//! The permits of a client to compute calls. The server holds them, and releases them when the client is gone.
 
 use std::{
     collections::HashMap,
@@ -14,19 +14,21 @@ use fleche_core::{
         join_call,
     },
 };
-use serde::{Deserialize, Serialize};
+
+use crate::operation::ClaimAnswer;
 
 /// The permit to compute the call of a task, held from when the task is sent until it has ended.
 #[derive(Clone, Default)]
-pub(super) struct TaskPermit(Arc<Mutex<Option<Leader>>>);
+pub struct TaskPermit(Arc<Mutex<Option<Leader>>>);
 
 impl TaskPermit {
-    pub(super) fn set(&self, leader: Leader) {
+    /// Makes the task hold the permit of this leader.
+    pub fn set(&self, leader: Leader) {
         *self.lock() = Some(leader);
     }
 
     /// Passes the permit to the next waiter. The result has been recorded by now, or will not be.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         let leader = self.lock().take();
         drop(leader);
     }
@@ -41,21 +43,10 @@ impl TaskPermit {
     }
 }
 
-/// The answer to a worker that asks for a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum ClaimAnswer {
-    /// The worker holds the permit of this number until it returns the permit.
-    Permit(u64),
-    /// Another caller holds the claim.
-    Taken,
-    /// Another caller holds the claim, and waits for the worker.
-    Cycle,
-}
-
-/// The permits of one worker.
-pub(super) struct ClaimPermits {
+/// The permits of one client.
+pub struct ClaimPermits {
     state: Mutex<State>,
-    /// Counts the tasks that the worker has yet to run.
+    /// Counts the tasks that the client has yet to run.
     pending: Arc<PendingReplies>,
 }
 
@@ -65,28 +56,29 @@ struct State {
     task: Vec<Arc<InFlightCall>>,
     granted: HashMap<u64, Leader>,
     /// The first permit that the running task was granted: for its own call, or else for a call that its body makes. If
-    /// the worker asks for a claim without naming an enclosing call, this permit's call counts as the enclosing one.
+    /// the client asks for a claim without naming an enclosing call, this permit's call counts as the enclosing one.
     root: Option<u64>,
     next: u64,
-    /// Whether the worker is gone.
+    /// Whether the client is gone.
     closed: bool,
 }
 
 impl ClaimPermits {
-    pub(super) fn new(pending: Arc<PendingReplies>) -> Self {
+    /// Creates the permits of a client that has yet to run `pending` tasks.
+    pub fn new(pending: Arc<PendingReplies>) -> Self {
         Self { state: Mutex::default(), pending }
     }
 
     /// Notes that a task with this permit starts, as part of these in-flight calls.
-    pub(super) fn task(&self, permit: &TaskPermit, of: &[Arc<InFlightCall>]) {
+    pub fn task(&self, permit: &TaskPermit, of: &[Arc<InFlightCall>]) {
         let mut state = self.lock();
         state.task = permit.flight().into_iter().chain(of.iter().cloned()).collect();
         // The first permit of an earlier task does not apply to this one.
         state.root = None;
     }
 
-    /// Asks for the permit to compute a call, from within these calls that the worker is already computing.
-    pub(super) fn claim(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<ClaimAnswer> {
+    /// Asks for the permit to compute a call, from within these calls that the client is already computing.
+    pub(crate) fn claim(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<ClaimAnswer> {
         let leader = match self.join_call(calls, key, within) {
             Role::Leads(leader) => leader,
             Role::Waits(_) => return Ok(ClaimAnswer::Taken),
@@ -102,7 +94,7 @@ impl ClaimPermits {
     }
 
     /// Like [`claim`](Self::claim), but waits until no other caller holds the claim.
-    pub(super) fn wait(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<ClaimAnswer> {
+    pub(crate) fn wait(&self, calls: &ServedCalls, key: CallKey, within: &[CallKey]) -> Result<ClaimAnswer> {
         let _waits = self.pending.wait();
         let leader = loop {
             match self.join_call(calls, key, within) {
@@ -115,7 +107,7 @@ impl ClaimPermits {
             Some(Claim::WithinProcess) | None => {}
             Some(Claim::Held(held)) => leader.set_claim(held),
             Some(Claim::Taken(taken)) => {
-                // Other processes see what the worker's calls wait for, and one of them proceeds if that is a cycle.
+                // Other processes see what the client's calls wait for, and one of them proceeds if that is a cycle.
                 let from = self.enclosing_calls(calls.identity(), within);
                 let _published = PublishedWait::new(leader.flight().call_id(), &from);
                 let (completer, held) = job::channel();
@@ -137,7 +129,7 @@ impl ClaimPermits {
         join_call(CallId { store, key }, &self.enclosing_calls(store, within))
     }
 
-    /// Returns the in-flight calls of this store within whose bodies the worker makes its request.
+    /// Returns the in-flight calls of this store within whose bodies the client makes its request.
     fn enclosing_calls(&self, store: usize, within: &[CallKey]) -> InFlightCalls {
         let state = self.lock();
         // Calls that have ended are no longer in the table.
@@ -157,7 +149,7 @@ impl ClaimPermits {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            // The worker is gone: dropping the leader hands the call to the next waiter.
+            // The client is gone: dropping the leader hands the call to the next waiter.
             drop(leader);
             return ClaimAnswer::Taken;
         }
@@ -168,14 +160,14 @@ impl ClaimPermits {
         ClaimAnswer::Permit(number)
     }
 
-    /// Releases a permit that the worker returns.
-    pub(super) fn release(&self, number: u64) {
+    /// Releases a permit that the client returns.
+    pub(crate) fn release(&self, number: u64) {
         let leader = self.lock().granted.remove(&number);
         drop(leader);
     }
 
-    /// Releases all permits, because the worker is gone.
-    pub(super) fn close(&self) {
+    /// Releases all permits, because the client is gone.
+    pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         let left = (std::mem::take(&mut state.granted), std::mem::take(&mut state.task));
@@ -189,22 +181,22 @@ impl ClaimPermits {
 }
 
 /// A call store, with a cache of it that knows whether the store is left alone.
-pub(super) struct ServedCalls {
-    pub(super) calls: Arc<dyn CallStore>,
-    pub(super) cache: Option<Cache>,
+pub(crate) struct ServedCalls {
+    pub(crate) calls: Arc<dyn CallStore>,
+    pub(crate) cache: Option<Cache>,
 }
 
 impl ServedCalls {
-    pub(super) fn identity(&self) -> usize {
+    pub(crate) fn identity(&self) -> usize {
         self.calls.identity()
     }
 
     /// Requests the claim of a call. Returns `None` if the store is left alone.
-    pub(super) fn claim(&self, key: &CallKey) -> Result<Option<Claim>> {
+    pub(crate) fn claim(&self, key: &CallKey) -> Result<Option<Claim>> {
         self.cache.as_ref().map_or_else(|| self.calls.claim(key).map(Some), |cache| cache.claim_for_call(key))
     }
 
-    pub(super) fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
+    pub(crate) fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
         self.cache.as_ref().map_or_else(|| self.calls.claim_holder(key), |cache| cache.holder_for_call(key))
     }
 }

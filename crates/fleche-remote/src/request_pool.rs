@@ -1,12 +1,12 @@
-//! The request pool: threads of the pool's process for the store requests of workers, and for other long work.
+//! The request pool: threads for the requests of clients, and for other long work.
 
 use std::{collections::VecDeque, io, sync::Arc};
 
 use fleche_core::spi::{BackgroundThreads, Locked, Next, catch_panic};
 
-/// Threads for work that may take a long time: store requests of workers, and ends of jobs that have callbacks. Another
-/// thread starts when all are busy, so that no work waits for other work. Idle threads end.
-pub(super) struct RequestPool(Arc<BackgroundThreads<State>>);
+/// Threads for work that may take a long time: requests of clients, and callbacks. Another thread
+/// starts when all are busy, so that no work waits for other work. Idle threads end.
+pub struct RequestPool(Arc<BackgroundThreads<State>>);
 
 #[derive(Default)]
 struct State {
@@ -18,8 +18,13 @@ struct State {
 type Work = Box<dyn FnOnce() + Send>;
 
 impl RequestPool {
+    /// Creates a pool of threads with this name. A thread starts when there is work.
+    pub fn new(name: &'static str) -> Self {
+        Self(Arc::new(BackgroundThreads::many(name, State::default())))
+    }
+
     /// Runs this work on one of the threads, at any time.
-    pub(super) fn serve(&self, work: Work) {
+    pub fn serve(&self, work: Work) {
         let mut state = self.0.lock();
         state.work.push_back(work);
         if start_thread(&self.0, &mut state).is_err() {
@@ -27,17 +32,11 @@ impl RequestPool {
             while let Some(work) = state.work.pop_front() {
                 drop(state);
                 if let Err(panic) = catch_panic(work) {
-                    fleche_core::spi::log::error!(%panic, "a store or a callback panicked on a thread of a process pool");
+                    fleche_core::spi::log::error!(%panic, "a store or a callback panicked on a thread that serves requests");
                 }
                 state = self.0.lock();
             }
         }
-    }
-}
-
-impl Default for RequestPool {
-    fn default() -> Self {
-        Self(Arc::new(BackgroundThreads::many(THREAD, State::default())))
     }
 }
 
@@ -71,12 +70,4 @@ fn start_thread(threads: &Arc<BackgroundThreads<State>>, state: &mut Locked<Stat
         None if state.is_closed => Next::End,
         None => Next::Idle,
     })
-}
-
-/// The name of the threads of process pools.
-pub(super) const THREAD: &str = "fleche-worker";
-
-/// Returns whether the current thread belongs to a process pool.
-pub(super) fn is_own_thread() -> bool {
-    std::thread::current().name() == Some(THREAD)
 }

@@ -1,8 +1,8 @@
-//! Frames: the messages on the channel between a pool and a worker.
+//! Frames: the messages on a channel between two processes.
 //!
 //! A frame is a marker (8 bytes), the length of its body (8), the body, and another marker (8). The body is the frame's
 //! kind (1), a number (8), the number of parts (4), the length of each part (8), and the parts. Numbers are little
-//! endian. Both ends are the same binary, so this format may change at any time.
+//! endian.
 //!
 //! A body that writes into the channel, because it inherited or guessed the descriptor, shifts the markers. Foreign
 //! bytes between frames or within one are therefore noticed before the frame is read as a message.
@@ -15,67 +15,35 @@ use std::{
 
 use bytes::Bytes;
 
-/// The kind of a frame.
+/// The kind of a frame: a number. Numbers below 16 are kinds of this crate. Numbers from 32 are kinds of the layer above, such
+/// as a process pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Kind {
-    /// Both directions: the first frame. Part: the digest of the executable.
-    Hello,
-    /// To the worker: run call `number`. Parts: see `codec`.
-    Task,
-    /// To the worker: return call `number`, or all calls if `number` is 0, unless they have started.
-    Revoke,
-    /// To the worker: the answer to request `number`. Parts: see `served_stores`.
-    Answer,
-    /// To the worker: end after all accepted calls have run.
-    End,
-    /// To the pool: call `number` starts.
-    Started,
-    /// To the pool: call `number` has ended. Parts: nanoseconds, counters (or nothing), the encoded result.
-    Done,
-    /// To the pool: like `Done`, with an encoded error in place of the result.
-    Failed,
-    /// To the pool: the running task begins to wait. Part: the key of the call that it waits for, or nothing.
-    Paused,
-    /// To the pool: the running task resumes.
-    Resumed,
-    /// To the pool: the calls that are returned, in answer to the `Revoke` of `number`. Part: their numbers.
-    Revoked,
-    /// To the pool: an operation on one of the pool's stores. Parts: see `served_stores`.
-    Request,
-    /// To the pool: like `Request`, but performed by the pool's thread that reads the channel.
-    QuickRequest,
-    /// To the pool: like `QuickRequest`, but not answered. It is performed before the next frame is read.
-    OneWay,
-    /// Both directions: a piece of the sender's large frame `number`. Parts: the size of the whole frame (8), and the
-    /// piece.
-    Chunk,
-}
+pub struct Kind(pub u8);
 
-const KINDS: [Kind; 15] = [
-    Kind::Hello,
-    Kind::Task,
-    Kind::Revoke,
-    Kind::Answer,
-    Kind::End,
-    Kind::Started,
-    Kind::Done,
-    Kind::Failed,
-    Kind::Paused,
-    Kind::Resumed,
-    Kind::Revoked,
-    Kind::Request,
-    Kind::QuickRequest,
-    Kind::OneWay,
-    Kind::Chunk,
-];
+impl Kind {
+    /// Both directions: the first frame.
+    pub const HELLO: Self = Self(0);
+    /// Both directions: a piece of the sender's large frame `number`. Parts: the size of the whole frame (8), and the piece.
+    pub const CHUNK: Self = Self(1);
+    /// To the server: an operation on one of its stores. Parts: see `served_stores`.
+    pub const REQUEST: Self = Self(2);
+    /// To the server: like `REQUEST`, but performed by the thread that reads the channel.
+    pub const QUICK_REQUEST: Self = Self(3);
+    /// To the server: like `QUICK_REQUEST`, but not answered. It is performed before the next frame is read.
+    pub const ONE_WAY: Self = Self(4);
+    /// To the client: the answer to request `number`. Parts: see `served_stores`.
+    pub const ANSWER: Self = Self(5);
+}
 
 /// A message.
 #[derive(Debug)]
-pub(super) struct Frame {
-    pub(super) kind: Kind,
-    pub(super) number: u64,
-    pub(super) parts: Vec<Bytes>,
+pub struct Frame {
+    /// What the frame means.
+    pub kind: Kind,
+    /// The number of what the frame is about, such as a request.
+    pub number: u64,
+    /// The content.
+    pub parts: Vec<Bytes>,
 }
 
 /// Random bytes with which every frame begins.
@@ -92,7 +60,7 @@ const SMALL: usize = 1 << 14;
 
 impl Frame {
     /// Reads the next frame. Returns `None` if the channel has ended between two frames.
-    pub(super) fn read(channel: &mut impl Read) -> io::Result<Option<Self>> {
+    pub fn read(channel: &mut impl Read) -> io::Result<Option<Self>> {
         let mut before = [0; BEFORE];
         match channel.read(&mut before)? {
             0 => return Ok(None),
@@ -111,7 +79,7 @@ impl Frame {
     }
 
     /// Parses a whole frame, markers and length included.
-    pub(super) fn parse_whole(whole: Vec<u8>) -> io::Result<Self> {
+    pub fn parse_whole(whole: Vec<u8>) -> io::Result<Self> {
         let whole = Bytes::from(whole);
         let length = length_in(whole.first_chunk().ok_or_else(cut)?)?;
         if length.checked_add(BEFORE + END.len()) != Some(whole.len()) {
@@ -132,7 +100,6 @@ impl Frame {
 
     fn parse(bytes: &Bytes) -> io::Result<Self> {
         let (fixed, rest) = bytes.split_first_chunk::<FIXED>().ok_or_else(cut)?;
-        let kind = *KINDS.get(usize::from(fixed[0])).ok_or_else(cut)?;
         let number = u64::from_le_bytes(number_in(&fixed[1..9])?);
         let [a, b, c, d] = fixed[9..] else { return Err(cut()) };
         let count = u32::from_le_bytes([a, b, c, d]) as usize;
@@ -145,33 +112,33 @@ impl Frame {
             parts.push(bytes.slice(start..end));
             start = end;
         }
-        Ok(Self { kind, number, parts })
+        Ok(Self { kind: Kind(fixed[0]), number, parts })
     }
 
     /// Creates a frame.
-    pub(super) fn new(kind: Kind, number: u64, parts: Vec<Bytes>) -> Self {
+    pub fn new(kind: Kind, number: u64, parts: Vec<Bytes>) -> Self {
         Self { kind, number, parts }
     }
 
     /// Writes the frame. Large parts are not copied.
-    pub(super) fn write(&self, channel: &mut impl Write) -> io::Result<()> {
+    pub fn write(&self, channel: &mut impl Write) -> io::Result<()> {
         let parts: Vec<&[u8]> = self.parts.iter().map(|part| &**part).collect();
         write(channel, Vec::new(), self.kind, self.number, &parts)
     }
 
     /// Returns the total size of the parts, in bytes.
-    pub(super) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
     }
 
     /// Returns the part at this position, or an empty one if there is none.
-    pub(super) fn part(&self, at: usize) -> Bytes {
+    pub fn part(&self, at: usize) -> Bytes {
         self.parts.get(at).cloned().unwrap_or_default()
     }
 }
 
 /// Appends a frame to `bytes`.
-pub(super) fn append(bytes: &mut Vec<u8>, kind: Kind, number: u64, parts: &[&[u8]]) {
+pub(crate) fn append(bytes: &mut Vec<u8>, kind: Kind, number: u64, parts: &[&[u8]]) {
     bytes.extend_from_slice(&head(kind, number, parts.iter().map(|part| part.len())));
     for part in parts {
         bytes.extend_from_slice(part);
@@ -180,7 +147,7 @@ pub(super) fn append(bytes: &mut Vec<u8>, kind: Kind, number: u64, parts: &[&[u8
 }
 
 /// Writes `before`, and then a frame. Large parts are not copied.
-pub(super) fn write(
+pub(crate) fn write(
     channel: &mut impl Write,
     mut before: Vec<u8>,
     kind: Kind,
@@ -198,12 +165,12 @@ pub(super) fn write(
 }
 
 /// Returns the bytes of a frame before its parts, which have these lengths. The bytes of [`end`] follow the parts.
-pub(super) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item = usize> + Clone) -> Vec<u8> {
+pub(crate) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item = usize> + Clone) -> Vec<u8> {
     let size = FIXED + 8 * parts.len();
     let mut head = Vec::with_capacity(BEFORE + size);
     head.extend_from_slice(&BEGIN);
     head.extend_from_slice(&((size + parts.clone().sum::<usize>()) as u64).to_le_bytes());
-    head.push(kind as u8);
+    head.push(kind.0);
     head.extend_from_slice(&number.to_le_bytes());
     #[allow(clippy::cast_possible_truncation)] // A call has at most twelve arguments, a request fewer parts.
     head.extend_from_slice(&(parts.len() as u32).to_le_bytes());
@@ -214,7 +181,7 @@ pub(super) fn head(kind: Kind, number: u64, parts: impl ExactSizeIterator<Item =
 }
 
 /// Returns the bytes after the parts of every frame.
-pub(super) const fn end() -> &'static [u8] {
+pub(crate) const fn end() -> &'static [u8] {
     &END
 }
 
@@ -228,7 +195,7 @@ fn length_in(before: &[u8; BEFORE]) -> io::Result<usize> {
 }
 
 /// Decodes eight bytes as a number. Returns 0 for any other number of bytes.
-pub(super) fn number(bytes: &[u8]) -> u64 {
+pub fn number(bytes: &[u8]) -> u64 {
     number_in(bytes).map_or(0, u64::from_le_bytes)
 }
 
@@ -236,15 +203,15 @@ fn number_in(bytes: &[u8]) -> io::Result<[u8; 8]> {
     bytes.try_into().map_err(|_| cut())
 }
 
-pub(super) fn cut() -> io::Error {
+pub(crate) fn cut() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the bytes are not a complete message")
 }
 
 /// The size of a piece in bytes. Frames with more bytes are sent in pieces.
-pub(super) const CHUNK: usize = 1 << 18;
+pub const CHUNK: usize = 1 << 18;
 
 /// A large frame that is being sent.
-pub(super) struct Chunks<P> {
+pub struct Chunks<P> {
     number: u64,
     head: Vec<u8>,
     parts: Vec<P>,
@@ -255,16 +222,16 @@ pub(super) struct Chunks<P> {
 impl<P: AsRef<[u8]>> Chunks<P> {
     /// Creates the frame of this kind, number and parts. No other large frame that is being sent has the number
     /// `stream`.
-    pub(super) fn new(stream: u64, kind: Kind, number: u64, parts: Vec<P>) -> Self {
+    pub fn new(stream: u64, kind: Kind, number: u64, parts: Vec<P>) -> Self {
         let head = head(kind, number, parts.iter().map(|part| part.as_ref().len()));
         let total = head.len() + parts.iter().map(|part| part.as_ref().len()).sum::<usize>() + end().len();
         Self { number: stream, head, parts, written: 0, total }
     }
 
     /// Writes the next piece. Returns whether there are more.
-    pub(super) fn write_next(&mut self, channel: &mut impl Write) -> io::Result<bool> {
+    pub fn write_next(&mut self, channel: &mut impl Write) -> io::Result<bool> {
         let mut left = CHUNK.min(self.total - self.written);
-        let mut head = head(Kind::Chunk, self.number, [8, left].into_iter());
+        let mut head = head(Kind::CHUNK, self.number, [8, left].into_iter());
         head.extend_from_slice(&(self.total as u64).to_le_bytes());
         channel.write_all(&head)?;
         let mut skip = self.written;
@@ -283,20 +250,21 @@ impl<P: AsRef<[u8]>> Chunks<P> {
 }
 
 /// Reads frames, and reassembles those that arrive in pieces.
-pub(super) struct Reader<R> {
+pub struct Reader<R> {
     channel: BufReader<R>,
     begun: HashMap<u64, Vec<u8>>,
 }
 
 impl<R: Read> Reader<R> {
-    pub(super) fn new(channel: R) -> Self {
+    /// Creates a reader of this stream.
+    pub fn new(channel: R) -> Self {
         Self { channel: BufReader::with_capacity(1 << 16, channel), begun: HashMap::new() }
     }
 
     /// Returns the next whole frame, or `None` if the channel has ended between two frames.
-    pub(super) fn next(&mut self) -> io::Result<Option<Frame>> {
+    pub fn next(&mut self) -> io::Result<Option<Frame>> {
         while let Some(frame) = Frame::read(&mut self.channel)? {
-            if frame.kind != Kind::Chunk {
+            if frame.kind != Kind::CHUNK {
                 return Ok(Some(frame));
             }
             if let Some(whole) = self.add(&frame)? {
@@ -322,19 +290,23 @@ impl<R: Read> Reader<R> {
 mod tests {
     use super::*;
 
+    const STARTED: Kind = Kind(32);
+    const DONE: Kind = Kind(33);
+    const TASK: Kind = Kind(34);
+
     #[test]
     fn written_frames_are_read_back() {
         let large = vec![7; 3 * SMALL];
         let parts: [&[u8]; 3] = [b"", b"ab", &large];
         let mut written = Vec::new();
-        append(&mut written, Kind::Started, 1, &[]);
+        append(&mut written, STARTED, 1, &[]);
         let before = std::mem::take(&mut written);
-        write(&mut written, before, Kind::Done, 2, &parts).unwrap();
+        write(&mut written, before, DONE, 2, &parts).unwrap();
         let mut channel = &written[..];
         let (first, second) =
             (Frame::read(&mut channel).unwrap().unwrap(), Frame::read(&mut channel).unwrap().unwrap());
-        assert_eq!((first.kind, first.number, first.parts.len()), (Kind::Started, 1, 0));
-        assert_eq!((second.kind, second.number), (Kind::Done, 2));
+        assert_eq!((first.kind, first.number, first.parts.len()), (STARTED, 1, 0));
+        assert_eq!((second.kind, second.number), (DONE, 2));
         assert_eq!(second.parts, parts);
         assert!(Frame::read(&mut channel).unwrap().is_none());
     }
@@ -342,7 +314,7 @@ mod tests {
     #[test]
     fn cut_frame_is_an_error_and_changed_frame_does_not_panic() {
         let mut whole = Vec::new();
-        append(&mut whole, Kind::Done, 2, &[b"one", b"two"]);
+        append(&mut whole, DONE, 2, &[b"one", b"two"]);
         for cut in 1..whole.len() {
             assert!(Frame::read(&mut &whole[..cut]).is_err(), "{cut}");
         }
@@ -357,11 +329,11 @@ mod tests {
     fn foreign_bytes_are_noticed_before_a_frame_is_misread() {
         let result = vec![3; 100];
         let mut whole = Vec::new();
-        append(&mut whole, Kind::Started, 1, &[]);
+        append(&mut whole, STARTED, 1, &[]);
         let first = whole.len();
-        append(&mut whole, Kind::Done, 1, &[b"took", &result]);
+        append(&mut whole, DONE, 1, &[b"took", &result]);
         let second = whole.len();
-        append(&mut whole, Kind::Started, 2, &[]);
+        append(&mut whole, STARTED, 2, &[]);
         let foreign: [&[u8]; 6] = [b"x", b"printed", &[0; 8], &[0xff; 64], &[3; 40], &(1_u64 << 40).to_le_bytes()];
         for foreign in foreign {
             for at in 0..=second {
@@ -372,7 +344,7 @@ mod tests {
                 let ended = loop {
                     match Frame::read(&mut channel) {
                         Ok(Some(frame)) => {
-                            assert!(frame.kind != Kind::Done || frame.parts[1] == result);
+                            assert!(frame.kind != DONE || frame.parts[1] == result);
                             kinds.push(frame.kind);
                         }
                         ended => break ended,
@@ -380,15 +352,10 @@ mod tests {
                 };
                 // Frames that arrived whole before the foreign bytes are handled, and nothing after them.
                 let whole = usize::from(at >= first) + usize::from(at >= second);
-                assert_eq!(kinds, [Kind::Started, Kind::Done][..whole], "{foreign:?} at {at}");
+                assert_eq!(kinds, [STARTED, DONE][..whole], "{foreign:?} at {at}");
                 assert!(ended.is_err());
             }
         }
-    }
-
-    #[test]
-    fn kinds_are_numbered_in_order() {
-        assert!(KINDS.iter().enumerate().all(|(at, kind)| at == *kind as usize));
     }
 
     fn frames(written: &[u8]) -> Vec<Frame> {
@@ -399,26 +366,25 @@ mod tests {
     #[test]
     fn interleaved_frames_are_reassembled_and_small_frames_pass_between() {
         let large: Vec<u8> = (0..251).cycle().take(3 * CHUNK).collect();
-        let mut first = Chunks::new(1, Kind::Done, 7, vec![&b"ab"[..], &large]);
-        let mut second = Chunks::new(2, Kind::Task, 8, vec![&large[1..]]);
+        let mut first = Chunks::new(1, DONE, 7, vec![&b"ab"[..], &large]);
+        let mut second = Chunks::new(2, TASK, 8, vec![&large[1..]]);
         let mut written = Vec::new();
         let (mut more_of_first, mut more_of_second) = (true, true);
         while more_of_first || more_of_second {
             more_of_first = more_of_first && first.write_next(&mut written).unwrap();
-            write(&mut written, Vec::new(), Kind::Started, 9, &[]).unwrap();
+            write(&mut written, Vec::new(), STARTED, 9, &[]).unwrap();
             more_of_second = more_of_second && second.write_next(&mut written).unwrap();
         }
-        let (small, whole): (Vec<_>, Vec<_>) =
-            frames(&written).into_iter().partition(|frame| frame.kind == Kind::Started);
+        let (small, whole): (Vec<_>, Vec<_>) = frames(&written).into_iter().partition(|frame| frame.kind == STARTED);
         assert_eq!(small.len(), 4);
-        assert_eq!((whole[0].kind, whole[0].number, whole[1].kind, whole[1].number), (Kind::Done, 7, Kind::Task, 8));
+        assert_eq!((whole[0].kind, whole[0].number, whole[1].kind, whole[1].number), (DONE, 7, TASK, 8));
         assert_eq!(whole[0].parts, [&b"ab"[..], &large]);
         assert_eq!(whole[1].parts, [&large[1..]]);
     }
 
     #[test]
     fn impossible_frame_size_is_an_error() {
-        let mut piece = head(Kind::Chunk, 1, [8, 1].into_iter());
+        let mut piece = head(Kind::CHUNK, 1, [8, 1].into_iter());
         piece.extend_from_slice(&u64::MAX.to_le_bytes());
         piece.push(0);
         piece.extend_from_slice(end());

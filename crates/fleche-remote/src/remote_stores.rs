@@ -1,4 +1,4 @@
-//! Stores of the pool's process, as workers use them: every operation is sent over the channel.
+//! Stores of another process: every operation is sent over the channel.
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -11,32 +11,31 @@ use fleche_core::{
 };
 use serde::de::DeserializeOwned;
 
-use super::channel::Channel;
-use crate::process_pool::{
-    claim_permits::ClaimAnswer,
-    codec::SentStore,
+use crate::{
+    client::Client,
     frame::{CHUNK, Kind},
-    served_stores::{Operation, decoded, record},
+    operation::{ClaimAnswer, Operation, ServedStore, decoded},
 };
 
-macro_rules! proxy {
-    ($(#[$doc:meta])* $proxy:ident, $config:ident) => {
+macro_rules! remote_store {
+    ($(#[$doc:meta])* $name:ident, $config:ident) => {
         $(#[$doc])*
         #[derive(Debug)]
-        pub(super) struct $proxy {
-            channel: Arc<Channel>,
-            store: SentStore,
+        pub struct $name {
+            client: Arc<Client>,
+            store: ServedStore,
             config: Box<dyn $config>,
         }
 
-        impl $proxy {
-            pub(super) fn new(channel: Arc<Channel>, store: SentStore, config: Box<dyn $config>) -> Self {
-                Self { channel, store, config }
+        impl $name {
+            /// Creates the store that this client reaches.
+            pub fn new(client: Arc<Client>, store: ServedStore, config: Box<dyn $config>) -> Self {
+                Self { client, store, config }
             }
 
             fn request(&self, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
-                let kind = if self.store.quick { Kind::QuickRequest } else { Kind::Request };
-                self.channel.request(kind, self.store.number, operation, bytes)
+                let kind = if self.store.quick { Kind::QUICK_REQUEST } else { Kind::REQUEST };
+                self.client.request(kind, self.store.number, operation, bytes)
             }
 
             fn ask<T: DeserializeOwned>(&self, operation: &Operation) -> Result<T> {
@@ -45,34 +44,34 @@ macro_rules! proxy {
 
             /// Returns the entries of a page, which may be many.
             fn list<T: DeserializeOwned>(&self, operation: &Operation) -> Result<Vec<T>> {
-                decoded(self.channel.request(Kind::Request, self.store.number, operation, &[])?)
+                decoded(self.client.request(Kind::REQUEST, self.store.number, operation, &[])?)
             }
 
-            /// Sends a write. The pool performs it on a quick store before it reads the worker's next message, so the
-            /// worker waits for no answer, and the pool logs a failure.
+            /// Sends a write. The server performs it on a quick store before it reads the next message, so the client waits for no
+            /// answer, and the server logs a failure.
             fn write(&self, operation: &Operation, bytes: &[u8], last: bool) -> Result<()> {
                 if !self.store.quick || bytes.len() > CHUNK / 2 {
                     return self.request(operation, bytes).map(drop);
                 }
-                self.channel.tell(self.store.number, operation, bytes, last)
+                self.client.tell(self.store.number, operation, bytes, last)
             }
         }
     };
 }
 
-proxy! {
-    /// A value store of the pool's process.
-    ProxyValues, ValueStoreConfig
+remote_store! {
+    /// A value store of another process.
+    RemoteValues, ValueStoreConfig
 }
 
-proxy! {
-    /// A call store of the pool's process.
-    ProxyCalls, CallStoreConfig
+remote_store! {
+    /// A call store of another process.
+    RemoteCalls, CallStoreConfig
 }
 
-impl ValueStore for ProxyValues {
+impl ValueStore for RemoteValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        // The pool's process has verified the bytes before it sent them.
+        // The server has verified the bytes before it sent them.
         self.get(id)?.map(|bytes| check(bytes).map_err(|why| damaged(id, why))).transpose()
     }
 
@@ -109,10 +108,10 @@ impl ValueStore for ProxyValues {
     }
 }
 
-impl CallStore for ProxyCalls {
+impl CallStore for RemoteCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         let bytes = self.request(&Operation::GetRecord(*key), &[])?;
-        bytes.map_or(Ok(None), |bytes| record(key, &bytes))
+        bytes.map_or(Ok(None), |bytes| Record::from_bytes(key, &bytes))
     }
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
@@ -137,8 +136,8 @@ impl CallStore for ProxyCalls {
         let within = enclosing_calls();
         let operation = Operation::Claim(*key, within.clone());
         // Answered on the thread that reads the channel: a caller that waits asks again.
-        let granted = self.channel.request(Kind::QuickRequest, self.store.number, &operation, &[])?;
-        let asked = Asked { channel: self.channel.clone(), store: self.store.number, key: *key, within };
+        let granted = self.client.request(Kind::QUICK_REQUEST, self.store.number, &operation, &[])?;
+        let asked = Asked { client: self.client.clone(), store: self.store.number, key: *key, within };
         Ok(match decoded(granted)? {
             ClaimAnswer::Permit(number) => Claim::Held(asked.held(number)),
             ClaimAnswer::Taken => Claim::Taken(Box::new(asked)),
@@ -160,12 +159,12 @@ impl CallStore for ProxyCalls {
 }
 
 fn damaged(id: &Digest, why: String) -> Error {
-    Error::Damaged { entry: format!("value {id} of the pool's process"), why }
+    Error::Damaged { entry: format!("value {id} of another process"), why }
 }
 
-/// A claim that this worker requested from the pool's process.
+/// A claim that this process requested from the server.
 struct Asked {
-    channel: Arc<Channel>,
+    client: Arc<Client>,
     store: u64,
     key: CallKey,
     within: Vec<CallKey>,
@@ -173,14 +172,14 @@ struct Asked {
 
 impl Asked {
     fn held(&self, number: u64) -> Arc<dyn ClaimGuard> {
-        Arc::new(ClaimPermit { channel: self.channel.clone(), store: self.store, number })
+        Arc::new(ClaimPermit { client: self.client.clone(), store: self.store, number })
     }
 
     /// Waits until no other caller holds the claim. Returns `None` if the waits form a cycle.
     fn wait(&self) -> Result<Option<Arc<dyn ClaimGuard>>> {
         let operation = Operation::AwaitClaim(self.key, self.within.clone());
         loop {
-            match decoded(self.channel.request(Kind::Request, self.store, &operation, &[])?)? {
+            match decoded(self.client.request(Kind::REQUEST, self.store, &operation, &[])?)? {
                 ClaimAnswer::Permit(number) => return Ok(Some(self.held(number))),
                 ClaimAnswer::Taken => {}
                 ClaimAnswer::Cycle => return Ok(None),
@@ -205,7 +204,7 @@ impl ContendedClaim for Asked {
 
 /// A permit that this process holds. Dropping it gives it back.
 struct ClaimPermit {
-    channel: Arc<Channel>,
+    client: Arc<Client>,
     store: u64,
     number: u64,
 }
@@ -214,8 +213,8 @@ impl ClaimGuard for ClaimPermit {}
 
 impl Drop for ClaimPermit {
     fn drop(&mut self) {
-        // If the pool is gone, so are its permits.
-        let _ = self.channel.tell(self.store, &Operation::Release(self.number), &[], false);
+        // If the server is gone, so are its permits.
+        let _ = self.client.tell(self.store, &Operation::Release(self.number), &[], false);
     }
 }
 
@@ -245,11 +244,11 @@ thread_local! {
 }
 
 /// The task of a call on this thread, until this is dropped.
-pub(super) struct LastRecord(());
+pub struct LastRecord(());
 
 impl LastRecord {
     /// Notes that a task of this call begins on this thread.
-    pub(super) fn new(key: CallKey) -> Self {
+    pub fn new(key: CallKey) -> Self {
         LAST.set(Some(key));
         Self(())
     }

@@ -1,9 +1,10 @@
-//! The worker's end of the channel: it sends frames, and requests that wait for their answers.
+//! The client's end of a channel: it sends frames, and requests that wait for their answers.
 
 use std::{
     collections::HashMap,
-    io, mem,
-    os::unix::net::UnixStream,
+    fmt,
+    io::{self, Write},
+    mem,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -14,47 +15,62 @@ use std::{
 
 use bytes::Bytes;
 use fleche_core::{
-    Result, encoding,
+    Error, Result, encoding,
     spi::{LockResultExt, PendingReplies, ReaderThreadGuard, thread_spawner},
 };
 
-use crate::process_pool::{
+use crate::{
     frame::{self, CHUNK, Chunks, Frame, Kind},
-    served_stores::{Operation, backend, timed_out},
+    operation::Operation,
 };
 
-/// The worker's channel to the pool, for all threads of the worker except the one that reads.
-#[derive(Debug)]
-pub(super) struct Channel {
+/// A channel to another process, for all threads except the one that reads it.
+pub struct Client {
+    /// The process at the other end, for messages.
+    server: &'static str,
     out: Mutex<Out>,
     /// The number of threads that wait to write a small frame.
     urgent: AtomicUsize,
     /// The next number of a request or of a large frame.
     numbers: AtomicU64,
-    waiting: Mutex<HashMap<u64, SyncSender<Frame>>>,
-    /// Counts the answers that the pool works on.
+    waiting: Mutex<Waiting>,
+    /// Counts the answers that the server works on.
     pending: Arc<PendingReplies>,
     /// The thread that writes large results while the next bodies run, started when it is first needed.
     delayed_writes: Mutex<Option<DelayedWrites>>,
 }
 
-#[derive(Debug)]
 struct Out {
-    stream: UnixStream,
+    stream: Box<dyn Write + Send>,
     /// Small frames to be sent with the next one.
     queued: Vec<u8>,
 }
 
-#[derive(Debug)]
-struct DelayedWrites {
-    results: SyncSender<Chunks<Vec<u8>>>,
-    thread: JoinHandle<()>,
+/// The requests that wait for their answers.
+#[derive(Default)]
+struct Waiting {
+    requests: HashMap<u64, SyncSender<Frame>>,
+    /// Why no more answers will arrive, if the channel has ended.
+    ended: Option<String>,
 }
 
-impl Channel {
-    pub(super) fn new(stream: UnixStream) -> Self {
+struct DelayedWrites {
+    results: SyncSender<Chunks<Vec<u8>>>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Creates the client that writes to this stream. `server` is the process at the other end, for messages.
+    pub fn new(stream: impl Write + Send + 'static, server: &'static str) -> Self {
         Self {
-            out: Mutex::new(Out { stream, queued: Vec::new() }),
+            server,
+            out: Mutex::new(Out { stream: Box::new(stream), queued: Vec::new() }),
             urgent: AtomicUsize::new(0),
             numbers: AtomicU64::new(0),
             waiting: Mutex::default(),
@@ -63,13 +79,13 @@ impl Channel {
         }
     }
 
-    /// Marks this thread as listening to the pool until the guard is dropped.
-    pub(super) fn listen(&self) -> ReaderThreadGuard {
+    /// Marks this thread as the reader of the channel until the guard is dropped.
+    pub fn listen(&self) -> ReaderThreadGuard {
         ReaderThreadGuard::begin(self.pending.clone())
     }
 
     /// Sends the queued frames and then this one.
-    pub(super) fn send(&self, kind: Kind, number: u64, parts: &[&[u8]]) -> io::Result<()> {
+    pub fn send(&self, kind: Kind, number: u64, parts: &[&[u8]]) -> io::Result<()> {
         if parts.iter().map(|part| part.len()).sum::<usize>() > CHUNK {
             return self.send_chunks(Chunks::new(self.number(), kind, number, parts.to_vec()));
         }
@@ -79,12 +95,12 @@ impl Channel {
     }
 
     /// Queues a small frame, to be sent with the next one, which must follow soon.
-    pub(super) fn queue(&self, kind: Kind, number: u64, parts: &[&[u8]]) {
+    pub fn queue(&self, kind: Kind, number: u64, parts: &[&[u8]]) {
         frame::append(&mut self.out().queued, kind, number, parts);
     }
 
     /// Sends a result. A large one is written while the next bodies run; the next large result waits for it.
-    pub(super) fn send_result(self: &Arc<Self>, kind: Kind, number: u64, parts: [Vec<u8>; 3]) -> io::Result<()> {
+    pub fn send_result(self: &Arc<Self>, kind: Kind, number: u64, parts: [Vec<u8>; 3]) -> io::Result<()> {
         if parts.iter().map(Vec::len).sum::<usize>() <= CHUNK {
             return self.send(kind, number, &parts.each_ref().map(Vec::as_slice));
         }
@@ -109,7 +125,7 @@ impl Channel {
             }
             let out = &mut *self.lock();
             // The queued frames must arrive first.
-            io::Write::write_all(&mut out.stream, &mem::take(&mut out.queued))?;
+            out.stream.write_all(&mem::take(&mut out.queued))?;
             if !pieces.write_next(&mut out.stream)? {
                 return Ok(());
             }
@@ -117,52 +133,80 @@ impl Channel {
     }
 
     /// Waits until large results are written.
-    pub(super) fn finish(&self) {
+    ///
+    /// # Errors
+    /// Fails if they cannot be written.
+    pub fn finish(&self) -> io::Result<()> {
         let delayed_writes = self.delayed_writes.lock().ignore_poison().take();
-        if let Some(DelayedWrites { results, thread }) = delayed_writes {
-            drop(results);
-            let _ = thread.join();
-        }
+        let Some(DelayedWrites { results, thread }) = delayed_writes else { return Ok(()) };
+        drop(results);
+        thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
     }
 
-    /// Performs an operation on a store of the pool's process, and waits for the answer.
-    pub(super) fn request(&self, kind: Kind, store: u64, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
-        // The pool works on every request, except on those that wait for a claim.
+    /// Performs an operation on a store of the server, and waits for the answer.
+    pub(crate) fn request(&self, kind: Kind, store: u64, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
+        // The server works on every request, except on those that wait for a claim.
         let _pending = (!matches!(operation, Operation::AwaitClaim(..))).then(|| self.pending.ask());
         let operation = encoding::to_vec(operation)?;
         let number = self.number();
         let (answered, answer) = sync_channel(1);
-        self.waiting.lock().ignore_poison().insert(number, answered);
-        let gone = |why: &dyn std::fmt::Display| backend(format!("the pool's process is gone: {why}"));
-        self.send(kind, number, &[&store.to_le_bytes(), &operation, bytes]).map_err(|error| gone(&error))?;
-        let answer: Frame = answer.recv().map_err(|error| gone(&error))?;
+        {
+            let mut waiting = self.waiting();
+            if let Some(why) = &waiting.ended {
+                return Err(self.gone(why));
+            }
+            waiting.requests.insert(number, answered);
+        }
+        if let Err(error) = self.send(kind, number, &[&store.to_le_bytes(), &operation, bytes]) {
+            self.waiting().requests.remove(&number);
+            return Err(self.gone(&error));
+        }
+        // `fail_all` drops the sender.
+        let answer: Frame =
+            answer.recv().map_err(|_| self.gone(&self.waiting().ended.as_deref().unwrap_or_default()))?;
+        let text = || String::from_utf8_lossy(&answer.part(1)).into_owned();
         match answer.part(0).first() {
             Some(0) => Ok(None),
             Some(1) => Ok(Some(answer.part(1))),
-            Some(3) => Err(timed_out(String::from_utf8_lossy(&answer.part(1)).into_owned())),
-            _ => Err(backend(String::from_utf8_lossy(&answer.part(1)).into_owned())),
+            Some(3) => Err(self.error(io::Error::new(io::ErrorKind::TimedOut, text()))),
+            _ => Err(self.error(text())),
         }
     }
 
-    /// Performs an operation on a store of the pool's process, without an answer. The pool performs it before it reads
-    /// any later frame. With `soon`, it is sent with the next frame, which must follow soon.
-    pub(super) fn tell(&self, store: u64, operation: &Operation, bytes: &[u8], soon: bool) -> Result<()> {
+    /// Performs an operation on a store of the server, without an answer. The server performs it before it reads any later
+    /// frame. With `soon`, it is sent with the next frame, which must follow soon.
+    pub(crate) fn tell(&self, store: u64, operation: &Operation, bytes: &[u8], soon: bool) -> Result<()> {
         let operation = encoding::to_vec(operation)?;
         let parts: [&[u8]; 3] = [&store.to_le_bytes(), &operation, bytes];
         if soon {
-            self.queue(Kind::OneWay, 0, &parts);
+            self.queue(Kind::ONE_WAY, 0, &parts);
             return Ok(());
         }
-        self.send(Kind::OneWay, 0, &parts).map_err(|error| backend(format!("the pool's process is gone: {error}")))
+        self.send(Kind::ONE_WAY, 0, &parts).map_err(|error| self.gone(&error))
     }
 
     /// Passes an answer to the thread that waits for it.
-    pub(super) fn answer(&self, answer: Frame) {
-        let waiting = self.waiting.lock().ignore_poison().remove(&answer.number);
+    pub fn answer(&self, answer: Frame) {
+        let waiting = self.waiting().requests.remove(&answer.number);
         if let Some(waiting) = waiting {
             // The thread waits, so this does not block.
             let _ = waiting.send(answer);
         }
+    }
+
+    /// Fails all requests, present and later ones, because the channel has ended.
+    pub fn fail_all(&self, why: &str) {
+        let mut waiting = self.waiting();
+        waiting.ended.get_or_insert_with(|| why.to_owned());
+        waiting.requests.clear();
+    }
+
+    fn gone(&self, why: &dyn fmt::Display) -> Error {
+        self.error(format!("the connection to {} has ended: {why}", self.server))
+    }
+
+    fn error(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::backend(format!("a store of {}", self.server))(why)
     }
 
     fn number(&self) -> u64 {
@@ -176,22 +220,19 @@ impl Channel {
         out
     }
 
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().ignore_poison()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock().ignore_poison()
     }
 }
 
 impl DelayedWrites {
-    fn start(channel: Arc<Channel>) -> io::Result<Self> {
-        // Not `BackgroundThreads`: a rendezvous channel makes the next large result wait for this one.
+    fn start(client: Arc<Client>) -> io::Result<Self> {
         let (results, to_write): (_, Receiver<Chunks<Vec<u8>>>) = sync_channel(0);
-        let write = move || {
-            for pieces in to_write {
-                if channel.send_chunks(pieces).is_err() {
-                    super::parent::end();
-                }
-            }
-        };
+        let write = move || to_write.into_iter().try_for_each(|pieces| client.send_chunks(pieces));
         let thread = thread_spawner::spawn("fleche-results", write)?;
         Ok(Self { results, thread })
     }

@@ -1,0 +1,25 @@
+//! Stores at the other end of a connection between two processes.
+//!
+//! One process serves its stores, and the other one uses them: it reads and writes entries, and claims calls, so that only one of
+//! the two computes a call. [`spi`] has the parts for the crates of this workspace.
+
+mod claim_permits;
+mod client;
+mod frame;
+mod operation;
+mod remote_stores;
+mod request_pool;
+mod served_stores;
+
+/// What the executors of this workspace use. There is no compatibility between versions.
+pub mod spi {
+    pub use crate::{
+        claim_permits::{ClaimPermits, TaskPermit},
+        client::Client,
+        frame::{CHUNK, Chunks, Frame, Kind, Reader, number},
+        operation::ServedStore,
+        remote_stores::{LastRecord, RemoteCalls, RemoteValues},
+        request_pool::RequestPool,
+        served_stores::ServedStores,
+    };
+}
