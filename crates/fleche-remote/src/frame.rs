@@ -262,7 +262,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// Returns the next whole frame, or `None` if the channel has ended between two frames.
-    pub fn next(&mut self) -> io::Result<Option<Frame>> {
+    pub fn read(&mut self) -> io::Result<Option<Frame>> {
         while let Some(frame) = Frame::read(&mut self.channel)? {
             if frame.kind != Kind::CHUNK {
                 return Ok(Some(frame));
@@ -360,7 +360,7 @@ mod tests {
 
     fn frames(written: &[u8]) -> Vec<Frame> {
         let mut reader = Reader::new(written);
-        std::iter::from_fn(|| reader.next().unwrap()).collect()
+        std::iter::from_fn(|| reader.read().unwrap()).collect()
     }
 
     #[test]
@@ -388,6 +388,6 @@ mod tests {
         piece.extend_from_slice(&u64::MAX.to_le_bytes());
         piece.push(0);
         piece.extend_from_slice(end());
-        assert!(Reader::new(&piece[..]).next().is_err());
+        assert!(Reader::new(&piece[..]).read().is_err());
     }
 }

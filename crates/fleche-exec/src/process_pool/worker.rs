@@ -131,7 +131,7 @@ fn listen(channel: UnixStream, answers: &Arc<Client>, inbox: &Inbox) {
     let _listens = answers.listen();
     let mut revocations = None;
     loop {
-        let frame = match reader.next() {
+        let frame = match reader.read() {
             Ok(Some(frame)) => frame,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 fleche_core::spi::log::error!(

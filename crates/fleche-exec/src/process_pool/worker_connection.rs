@@ -264,7 +264,7 @@ impl Listener {
         let Self { worker, context, events, permits, answers, .. } = self;
         let mut reader = Reader::new(&self.channel);
         loop {
-            let frame = match reader.next() {
+            let frame = match reader.read() {
                 Ok(Some(frame)) => frame,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(FOREIGN),
                 // The channel has ended, in the middle of a frame if the worker died while it wrote one.
