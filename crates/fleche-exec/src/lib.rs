@@ -70,6 +70,9 @@ mod interrupt;
 mod process_pool;
 mod register;
 mod serial;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod spi;
 mod thread_pool;
 
 #[cfg(feature = "indicatif")]

@@ -14,6 +14,7 @@ mod worker_state;
 
 pub use dispatch::ProcessPoolStats;
 pub use spawn::WorkerTest;
+pub(crate) use spawn::{is_initialised, worker_arguments};
 pub use worker::init;
 
 use std::{

@@ -19,6 +19,7 @@ use crate::{
     bound::{BoundCall, FunctionRef},
     call::CallKey,
     context::{Binding, assigned_gpus},
+    digest::Digest,
     engine::Arguments,
     isolate::{Isolation, PrivateDirectory, refuse},
     job::{CancelHook, JobError, Promise, blocking_hooks::JobId},
@@ -38,6 +39,9 @@ pub struct PortableCall {
     pub binding: Option<Binding>,
     /// The call's key, if the bound cache has just reported a miss for it.
     pub missed: Option<CallKey>,
+    /// The call's key and the digest of its function's code, if the function is memoized, the key is known, and the binding
+    /// does not ask for a rerun.
+    pub identity: Option<(CallKey, Digest)>,
 }
 
 impl PortableCall {
@@ -58,10 +62,13 @@ impl Task {
     pub(crate) fn into_remote(self) -> Result<(PortableCall, Reply), SubmitError> {
         let Self { work, binding, cache_check, followers } = self;
         let missed = if cache_check == Some(CacheCheck::Missing) { work.key() } else { None };
+        let is_rerun = binding.as_ref().is_none_or(Binding::is_rerun);
+        let identity = work.key().zip(work.code()).filter(|_| !is_rerun);
         match work.into_inner().into_remote(binding.as_ref()) {
-            Ok(RemoteParts { function, arguments, files, promise }) => {
-                Ok((PortableCall { function, arguments, files, binding, missed }, Reply::new(promise, followers)))
-            }
+            Ok(RemoteParts { function, arguments, files, promise }) => Ok((
+                PortableCall { function, arguments, files, binding, missed, identity },
+                Reply::new(promise, followers),
+            )),
             Err((work, why)) => Err(Self { cache_check, followers, ..Self::from_work(work, binding) }.refuse(why)),
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     bound::{ArgsTuple, BoundCall, Callable, FunctionRef, Transport},
     call::CallKey,
     context::{Binding, with_empty_context},
+    digest::Digest,
     engine::{Arguments, check_taken_apart, vouches_for_submitted},
     function::{Function, Loaded},
     job::{self, JobError, Promise},
@@ -42,6 +43,8 @@ pub(super) trait Work: Send {
     fn answer(&mut self, binding: &Binding) -> CacheCheck;
     /// Returns the call's key if the function is memoized, and the key has been computed.
     fn key(&self) -> Option<CallKey>;
+    /// Returns the digest of the function's code if the function is memoized.
+    fn code(&self) -> Option<Digest>;
     fn run(self: Box<Self>);
     fn fail(self: Box<Self>, error: JobError);
     /// Returns the promise that completes the job, or `None` if it is used up.
@@ -88,6 +91,10 @@ where
 
     fn key(&self) -> Option<CallKey> {
         self.key
+    }
+
+    fn code(&self) -> Option<Digest> {
+        self.function.function().map(|function| function.id().code)
     }
 
     fn run(self: Box<Self>) {
@@ -153,6 +160,10 @@ impl<R: 'static> Work for CallWork<R> {
         self.call.key.filter(|_| self.call.function.refusal().is_none())
     }
 
+    fn code(&self) -> Option<Digest> {
+        Some(self.call.function.id().code)
+    }
+
     fn run(self: Box<Self>) {
         let Self { call, promise } = *self;
         let Some(promise) = promise.filter(Promise::start) else { return };
@@ -199,6 +210,10 @@ impl<R: Send + 'static, C: FnOnce() -> R + Send + 'static> Work for ClosureWork<
     }
 
     fn key(&self) -> Option<CallKey> {
+        None
+    }
+
+    fn code(&self) -> Option<Digest> {
         None
     }
 

@@ -39,11 +39,16 @@ pub(super) fn name_of(socket: OwnedFd) -> io::Result<String> {
     Ok(format!("{}:{}", metadata.dev(), metadata.ino()))
 }
 
-/// Fails if a child process would run the program again instead of becoming a worker.
-pub(super) fn check() -> Result<()> {
+/// Returns whether a child process of this program becomes a worker instead of running the program again.
+pub(crate) fn is_initialised() -> bool {
     // In a test binary, this may be the first use of the program's file.
     let _ = Executable::of_program();
-    if INITIALISED.load(SeqCst) || worker_test().is_some() {
+    INITIALISED.load(SeqCst) || worker_test().is_some()
+}
+
+/// Fails if a child process would run the program again instead of becoming a worker.
+pub(super) fn check() -> Result<()> {
+    if is_initialised() {
         return Ok(());
     }
     Err(refused(
@@ -55,6 +60,14 @@ pub(super) fn check() -> Result<()> {
 fn worker_test() -> Option<&'static str> {
     let test = inventory::iter::<WorkerTest>().next()?;
     test.path.split_once("::").map(|(_, within)| within)
+}
+
+/// Returns the arguments with which this program starts as a worker.
+pub(crate) fn worker_arguments() -> Vec<&'static str> {
+    match worker_test() {
+        Some(test) => vec![test, "--exact", "--nocapture", "--test-threads=1"],
+        None => vec!["fleche-worker"],
+    }
 }
 
 /// Starts a worker: this same program, in this directory, with one end of the channel as its stdin, and with these
@@ -69,10 +82,7 @@ pub(super) fn start(
     command.envs(fleche_core::spi::worker_environment());
     command.envs(env.into_iter().flatten()).env(VARIABLE, format!("{name}:{}", Pid::this()));
     command.stdin(Stdio::from(theirs)).process_group(0);
-    match (INITIALISED.load(SeqCst), worker_test()) {
-        (_, Some(test)) => command.args([test, "--exact", "--nocapture", "--test-threads=1"]),
-        (_, None) => command.arg("fleche-worker"),
-    };
+    command.args(worker_arguments());
     // The working directory of this thread may be that of an isolated call.
     directory.filter(|directory| directory.is_dir()).into_iter().for_each(|directory| {
         command.current_dir(directory);

@@ -30,6 +30,8 @@ use fleche_core::{
 use fleche_remote::spi::{Client, Frame, Kind, LastRecord, Reader};
 use nix::{fcntl::OFlag, unistd::Pid};
 
+use crate::spi::WorkerEntry;
+
 use super::{
     codec::{self, ARGUMENTS, BINDING, FILES, FUNCTION, MISSED, TASK_ENV},
     kinds,
@@ -57,6 +59,11 @@ pub fn init() {
     INITIALISED.store(true, SeqCst);
     if let Some((channel, pool)) = inherited_channel() {
         work(channel, pool)
+    }
+    for entry in inventory::iter::<WorkerEntry>() {
+        if let Some(value) = env::var_os(entry.variable) {
+            (entry.run)(&value);
+        }
     }
     // Opens the program's file if only its path leads there, before the file can be replaced. Pools report failures.
     let _ = Executable::of_program();
