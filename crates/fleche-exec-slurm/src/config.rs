@@ -3,16 +3,13 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use fleche_core::{Error, Executor, Result, executor::ExecutorConfig, store::portable_path};
+use fleche_core::{Error, Result, store::portable_path};
 use serde::{Deserialize, Serialize};
 
-use crate::executor::Slurm;
-
-/// The configuration of a [`Slurm`] executor, as a program or `fleche.toml` gives it. Each `open` creates a separate executor; those
+/// The configuration of a [`Slurm`](crate::Slurm) executor, as a program or `fleche.toml` gives it. Each `open` creates a separate executor; those
 /// with the same directory share their jobs.
 ///
 /// ```toml
@@ -142,6 +139,11 @@ impl SlurmConfig {
         &self.directory
     }
 
+    /// Makes a relative directory absolute.
+    pub(crate) fn resolve_directory(&mut self, base: &Path) {
+        self.directory = base.join(&self.directory);
+    }
+
     pub(crate) fn settings(&self) -> Settings<'_> {
         let Self { mode: Mode::Jobs, directory: _, prologue, options, max_queued, poll, give_up_after, keep } = self;
         Settings { prologue, options, max_queued: *max_queued, poll: *poll, give_up_after: *give_up_after, keep: *keep }
@@ -172,17 +174,6 @@ pub(crate) struct Settings<'a> {
     pub(crate) poll: Duration,
     pub(crate) give_up_after: Duration,
     pub(crate) keep: Duration,
-}
-
-#[typetag::serde(name = "slurm")]
-impl ExecutorConfig for SlurmConfig {
-    fn open(&self) -> Result<Arc<dyn Executor>> {
-        Ok(Arc::new(Slurm::from_config(self.clone())?))
-    }
-
-    fn resolve(&mut self, directory: &Path) {
-        self.directory = directory.join(&self.directory);
-    }
 }
 
 pub(crate) fn error(why: impl Into<String>) -> Error {
@@ -230,6 +221,8 @@ mod duration_text {
 
 #[cfg(test)]
 mod tests {
+    use fleche_core::executor::ExecutorConfig;
+
     use super::*;
 
     #[test]
@@ -267,9 +260,9 @@ mod tests {
     #[test]
     fn relative_directory_is_resolved_against_the_file() {
         let mut config = SlurmConfig::jobs("shared");
-        config.resolve(Path::new("/home/ann"));
+        config.resolve_directory(Path::new("/home/ann"));
         assert_eq!(config.directory(), Path::new("/home/ann/shared"));
-        config.resolve(Path::new("/elsewhere"));
+        config.resolve_directory(Path::new("/elsewhere"));
         assert_eq!(config.directory(), Path::new("/home/ann/shared"));
     }
 }

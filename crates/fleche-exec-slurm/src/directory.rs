@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn first_element_holds_the_key_until_it_is_replaced() {
         let (_scratch, directory) = directory();
-        let key = Digest::of(b"key");
+        let key = Digest::hash(b"key");
         let [first, second, third] = [place("a", 1), place("b", 20), place("c", 0)];
         assert_eq!(directory.read_key(&key).unwrap(), None);
         assert_eq!(directory.claim_key(&key, &place("a", 1)).unwrap(), first);
@@ -490,7 +490,7 @@ mod tests {
     #[test]
     fn one_of_many_threads_gets_the_key() {
         let (_scratch, directory) = directory();
-        let key = Digest::of(b"key");
+        let key = Digest::hash(b"key");
         let holders: Vec<_> = std::thread::scope(|scope| {
             let claims: Vec<_> = (0..8)
                 .map(|at| {

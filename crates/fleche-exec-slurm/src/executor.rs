@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io, mem,
+    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, Weak},
     time::Duration,
 };
@@ -157,11 +158,22 @@ impl Slurm {
     }
 }
 
+#[typetag::serde(name = "slurm")]
+impl ExecutorConfig for SlurmConfig {
+    fn open(&self) -> Result<Arc<dyn Executor>> {
+        Ok(Arc::new(Slurm::from_config(self.clone())?))
+    }
+
+    fn resolve(&mut self, directory: &Path) {
+        self.resolve_directory(directory);
+    }
+}
+
 /// Returns the key under which calls share a job: the call, the code of its function, and the cache. A call that may not be shared
 /// gets a key of its own.
 fn job_key(call: &PortableCall, binding: Option<&BindingConfig>) -> Result<Digest> {
     let Some(((key, code), binding)) = call.identity.zip(binding) else {
-        return Ok(Digest::of(format!("plain {}", process_id::mark()).as_bytes()));
+        return Ok(Digest::hash(format!("plain {}", process_id::mark()).as_bytes()));
     };
     let cache = fleche_core::encoding::to_vec(&binding.cache)?;
     let mut hasher = blake3::Hasher::new_derive_key("fleche 2026 Slurm job key v1");

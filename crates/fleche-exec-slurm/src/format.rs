@@ -34,7 +34,7 @@ fn with_header(header: &impl Serialize, parts: &[&[u8]]) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length);
     bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(&header);
-    bytes.extend(Digest::of(&header).as_bytes());
+    bytes.extend(Digest::hash(&header).as_bytes());
     parts.iter().for_each(|part| bytes.extend(*part));
     Ok(bytes)
 }
@@ -48,7 +48,7 @@ fn header<H: DeserializeOwned>(mut read: impl Read) -> io::Result<(H, usize)> {
     let mut header = vec![0; length + DIGEST];
     read.read_exact(&mut header)?;
     let (header, check) = header.split_at(length);
-    if Digest::of(header).as_bytes()[..] != *check {
+    if Digest::hash(header).as_bytes()[..] != *check {
         return Err(damaged("the header does not match its digest"));
     }
     let header = encoding::from_slice(header).map_err(|error| damaged(&error.to_string()))?;
@@ -82,8 +82,11 @@ struct ElementEntry {
 /// # Errors
 /// Does not fail for data that can be constructed.
 pub(crate) fn calls_file(program: Digest, calls: &[(Digest, Bytes)]) -> Result<Vec<u8>> {
-    let entry =
-        |(key, call): &(Digest, Bytes)| ElementEntry { key: *key, length: call.len() as u64, check: Digest::of(call) };
+    let entry = |(key, call): &(Digest, Bytes)| ElementEntry {
+        key: *key,
+        length: call.len() as u64,
+        check: Digest::hash(call),
+    };
     let header = CallsHeader { version: VERSION, program, elements: calls.iter().map(entry).collect() };
     with_header(&header, &calls.iter().map(|(_, call)| &**call).collect::<Vec<_>>())
 }
@@ -131,7 +134,7 @@ impl CallsFile {
         let before: u64 = entries.iter().take(element as usize).map(|entry| entry.length).sum();
         let mut call = vec![0; usize::try_from(entry.length).map_err(|_| damaged("an element is too long"))?];
         self.file.read_exact_at(&mut call, self.begin as u64 + before)?;
-        if Digest::of(&call) != entry.check {
+        if Digest::hash(&call) != entry.check {
             return Err(damaged("an element does not match its digest"));
         }
         Ok((entry.key, call.into()))
@@ -232,7 +235,7 @@ impl Outcome {
             Ok(result) => (&**result, None),
             Err(error) => (&[][..], Some(error.clone())),
         };
-        let header = OutcomeHeader { version: VERSION, error, check: Digest::of(result), stats: self.stats.clone() };
+        let header = OutcomeHeader { version: VERSION, error, check: Digest::hash(result), stats: self.stats.clone() };
         with_header(&header, &[result])
     }
 
@@ -243,7 +246,7 @@ impl Outcome {
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> io::Result<Self> {
         let (header, begin) = header::<OutcomeHeader>(&*bytes)?;
         let result = Bytes::from(bytes).slice(begin..);
-        if header.version != VERSION || Digest::of(&result) != header.check {
+        if header.version != VERSION || Digest::hash(&result) != header.check {
             return Err(damaged("the result does not match its digest"));
         }
         Ok(Self { result: header.error.map_or(Ok(result), Err), stats: header.stats })
@@ -272,8 +275,8 @@ mod tests {
     fn single_calls_of_a_batch_are_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("calls");
-        let calls: Vec<_> = (0..5_u8).map(|at| (Digest::of(&[at]), Bytes::from(vec![at; usize::from(at)]))).collect();
-        let program = Digest::of(b"program");
+        let calls: Vec<_> = (0..5_u8).map(|at| (Digest::hash(&[at]), Bytes::from(vec![at; usize::from(at)]))).collect();
+        let program = Digest::hash(b"program");
         let bytes = calls_file(program, &calls).unwrap();
         std::fs::write(&path, &bytes).unwrap();
         let file = CallsFile::open(&path).unwrap();

@@ -145,7 +145,7 @@ fn absent(evidence: &Evidence<'_>, time: Duration, patience: &Patience) -> Verdi
         Some(_) => return failed(evidence, LossCause::Died),
         None => {}
     }
-    // A requeued job is reported as pending or running, and an old run of it may go on.
+    // A requeued job is reported as pending or running, and an old run of it may still be working.
     if is_alive(evidence, patience) {
         return Verdict::Forgotten;
     }

@@ -9,6 +9,7 @@ mod cluster {
     mod losses;
     mod reattach;
     mod resources;
+    mod sweep;
 }
 
 fleche_exec::worker_test!();

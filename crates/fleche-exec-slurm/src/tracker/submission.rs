@@ -1,19 +1,21 @@
 //! Submits calls: attaches them to jobs of earlier submissions, or makes batches of them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     env,
     sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
 use fleche_core::{
     Digest, JobError, Resources,
     spi::{log, process_id},
 };
 
-use super::{Batch, Caller, Cluster, Element, FILES, FIRST_POLL, NewCall, Tracker, complete_all, heartbeat};
+use super::{
+    state::{Batch, Caller, Cluster, Element, FILES, FIRST_POLL, Tracker, complete_all, heartbeat},
+    waiting::{ELEMENTS, Group, Waiting},
+};
 use crate::{
     commands::{CommandError, Program, Scheduler},
     directory::{Place, StateFile},
@@ -21,68 +23,6 @@ use crate::{
     options::{self, Script},
     parse,
 };
-
-/// The maximum number of elements of an array.
-const ELEMENTS: usize = 1000;
-
-/// The time to wait for further calls, after the last one and after the first one.
-const LAST: Duration = Duration::from_millis(50);
-const FIRST: Duration = Duration::from_secs(1);
-
-/// A call that is to be submitted.
-pub(super) struct Waiting<C> {
-    key: Digest,
-    callers: Vec<C>,
-    resources: Arc<Resources>,
-    /// The encoded call; `None` if it is read from the batch of the previous element.
-    call: Option<Bytes>,
-    /// The element that ran the call before, and whether it may have started unnoticed.
-    previous: Option<(Place, bool)>,
-    retries: u32,
-    submissions: u32,
-}
-
-impl<C> Waiting<C> {
-    pub(super) fn new(call: NewCall<C>) -> Self {
-        let NewCall { key, call, resources, caller } = call;
-        let retries = resources.wanted_retries().unwrap_or(0);
-        let (callers, call) = (vec![caller], Some(call));
-        Self { key, callers, resources, call, previous: None, retries, submissions: 0 }
-    }
-}
-
-/// The calls that are to be submitted, by resources.
-pub(super) struct WaitingCalls<C> {
-    groups: HashMap<Arc<Resources>, Group<C>>,
-}
-
-struct Group<C> {
-    calls: VecDeque<Waiting<C>>,
-    first: Duration,
-    last: Duration,
-}
-
-impl<C> Default for WaitingCalls<C> {
-    fn default() -> Self {
-        Self { groups: HashMap::new() }
-    }
-}
-
-impl<C> WaitingCalls<C> {
-    pub(super) fn add(&mut self, call: Waiting<C>, now: Duration) {
-        let new = || Group { calls: VecDeque::new(), first: now, last: now };
-        let group = self.groups.entry(call.resources.clone()).or_insert_with(new);
-        group.last = now;
-        group.calls.push_back(call);
-    }
-}
-
-impl<C> Group<C> {
-    /// Returns when the calls are to be submitted: soon after the last one, so that they share an array.
-    fn ready(&self) -> Duration {
-        if self.calls.len() >= ELEMENTS { Duration::ZERO } else { (self.last + LAST).min(self.first + FIRST) }
-    }
-}
 
 impl<S: Scheduler, C: Caller> Tracker<S, C> {
     /// Returns the number of jobs that may be added to the queue. While little room is left, it counts as none, because each
@@ -353,38 +293,6 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
     }
 }
 
-impl<C> Element<C> {
-    fn new(key: Digest, callers: Vec<C>, resources: Arc<Resources>) -> Self {
-        Self {
-            key,
-            callers,
-            resources,
-            kept: None,
-            retries: 0,
-            submissions: 0,
-            started: None,
-            ended: None,
-            absent_since: None,
-            is_reported: false,
-        }
-    }
-}
-
-impl<C> Batch<C> {
-    fn new(is_own: bool, elements: BTreeMap<u32, Element<C>>) -> Self {
-        Self {
-            job: None,
-            is_own,
-            elements,
-            changed: None,
-            listed: Duration::ZERO,
-            is_fresh: true,
-            lines: 0,
-            has_failed: false,
-        }
-    }
-}
-
 fn fail<C: Caller>(call: Waiting<C>, why: &str) {
     complete_all(call.callers, Outcome::of(Err(JobError::rejected(why))));
 }
@@ -398,6 +306,6 @@ fn with_option(why: &str, resources: &Resources) -> String {
 
 /// Returns a name that no other batch has.
 fn new_name() -> String {
-    let name = Digest::of(process_id::mark().as_bytes());
+    let name = Digest::hash(process_id::mark().as_bytes());
     name.to_hex().as_ref()[..16].to_owned()
 }
