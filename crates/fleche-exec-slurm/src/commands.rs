@@ -75,8 +75,8 @@ impl Scheduler for InstalledCommands {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (is_in_time, stdout, stderr) = thread::scope(|scope| {
             let other = sender.clone();
-            let stdout = scope.spawn(move || read_all(stdout, sender));
-            let stderr = scope.spawn(move || read_all(stderr, other));
+            let stdout = scope.spawn(move || read_all(stdout, &sender));
+            let stderr = scope.spawn(move || read_all(stderr, &other));
             let begun = Instant::now();
             let is_in_time = (0..2).all(|_| ended.recv_timeout(LIMIT.saturating_sub(begun.elapsed())).is_ok());
             if !is_in_time {
@@ -99,7 +99,7 @@ impl Scheduler for InstalledCommands {
     }
 }
 
-fn read_all(pipe: Option<impl Read>, ended: mpsc::Sender<()>) -> String {
+fn read_all(pipe: Option<impl Read>, ended: &mpsc::Sender<()>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
         // What was read before an error is used.

@@ -109,19 +109,6 @@ impl SharedDirectory {
         self.batch(&place.batch).join("state").join(format!("{}.{kind}", place.element))
     }
 
-    /// Writes a file under a temporary name, and moves it to its name with `publish`.
-    fn publish(
-        &self,
-        path: &Path,
-        bytes: &[u8],
-        publish: impl FnOnce(&Path, &Path) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let new = path.with_extension(format!("{}.new", process_id::mark()));
-        let written = fs::write(&new, bytes).and_then(|()| publish(&new, path));
-        let _ = fs::remove_file(&new);
-        written
-    }
-
     /// Makes this element the one that may run the call, unless the call has a key file. Returns the element that the key file
     /// names.
     ///
@@ -131,7 +118,7 @@ impl SharedDirectory {
         let path = self.key(key);
         loop {
             let link = |new: &Path, path: &Path| fs::hard_link(new, path);
-            match self.publish(&path, place.text().as_bytes(), link) {
+            match publish(&path, place.text().as_bytes(), link) {
                 Ok(()) => return Ok(place.clone()),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     DirBuilder::new().recursive(true).mode(0o700).create(path.parent().unwrap_or(&path))?;
@@ -176,7 +163,7 @@ impl SharedDirectory {
         if present.as_ref() != Some(from) {
             return Ok(Err(present));
         }
-        self.publish(&self.key(key), to.text().as_bytes(), |new, path| fs::rename(new, path))?;
+        publish(&self.key(key), to.text().as_bytes(), |new, path| fs::rename(new, path))?;
         Ok(Ok(()))
     }
 
@@ -288,7 +275,7 @@ impl SharedDirectory {
     /// Fails with the error of the system.
     pub(crate) fn write_job(&self, batch: &str, job: u64) -> io::Result<()> {
         let path = self.batch(batch).join("job");
-        self.publish(&path, job.to_string().as_bytes(), |new, path| fs::rename(new, path))
+        publish(&path, job.to_string().as_bytes(), |new, path| fs::rename(new, path))
     }
 
     /// Returns the id of the array that runs the batch, or `None` if it is not recorded.
@@ -353,7 +340,7 @@ impl SharedDirectory {
     /// # Errors
     /// Fails with the error of the system.
     pub(crate) fn write_outcome(&self, place: &Place, outcome: &[u8]) -> io::Result<()> {
-        match self.publish(&self.state(place, "outcome"), outcome, |new, path| fs::hard_link(new, path)) {
+        match publish(&self.state(place, "outcome"), outcome, |new, path| fs::hard_link(new, path)) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         }
@@ -426,6 +413,14 @@ impl StateFile {
         };
         Some((element.parse().ok()?, kind))
     }
+}
+
+/// Writes a file under a temporary name, and moves it to its name with `move_there`.
+fn publish(path: &Path, bytes: &[u8], move_there: impl FnOnce(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+    let new = path.with_extension(format!("{}.new", process_id::mark()));
+    let written = fs::write(&new, bytes).and_then(|()| move_there(&new, path));
+    let _ = fs::remove_file(&new);
+    written
 }
 
 /// Sets the time of a file to now, by the file server's clock.

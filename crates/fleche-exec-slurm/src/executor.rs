@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use fleche_core::{
     Digest, Error, Executor, JobError, Result, Task,
     context::{Binding, BindingConfig},
@@ -134,11 +135,11 @@ impl Slurm {
             return Err(task.refuse(why));
         }
         let (call, reply) = task.into_remote()?;
-        match self.encode(call, resources) {
+        match Self::encode(call, resources) {
             Ok((key, encoded, binding)) => {
                 let hook = Arc::new(Hook { shared: Arc::downgrade(&self.0.shared), place: Mutex::default() });
                 reply.on_cancel(Arc::downgrade(&hook) as _);
-                let caller = Waiter { reply, hook, binding, _pending: self.0.shared.pending.ask() };
+                let caller = Waiter { reply, hook, binding, pending: self.0.shared.pending.ask() };
                 self.0.shared.submit(NewCall { key, call: encoded, resources: Arc::new(resources.clone()), caller });
             }
             Err(error) => reply.complete(Err(JobError::rejected(error.report().to_string()))),
@@ -147,7 +148,7 @@ impl Slurm {
     }
 
     /// Returns the job key, the encoded call and the binding.
-    fn encode(&self, call: PortableCall, resources: &Resources) -> Result<(Digest, bytes::Bytes, Option<Binding>)> {
+    fn encode(call: PortableCall, resources: &Resources) -> Result<(Digest, Bytes, Option<Binding>)> {
         let binding = call.binding.clone();
         let config = binding.as_ref().map(Binding::config).transpose()?;
         let key = job_key(&call, config.as_ref())?;
@@ -311,7 +312,8 @@ struct Waiter {
     hook: Arc<Hook>,
     /// Keeps the stores of the call open.
     binding: Option<Binding>,
-    _pending: PendingGuard,
+    /// Tells the deadlock detection that an outcome will arrive.
+    pending: PendingGuard,
 }
 
 impl Caller for Waiter {
@@ -333,12 +335,12 @@ impl Caller for Waiter {
         if let (Some(stats), Some(binding)) = (&outcome.stats, &self.binding) {
             binding.cache().merge_stats(stats);
         }
-        let Self { reply, binding, _pending, .. } = self;
+        let Self { reply, binding, pending, .. } = self;
         let Err((reply, result)) = reply.try_complete_inline(outcome.result) else { return };
         // Callbacks of the job may take long, and other calls must not wait for them.
         let done = move || {
             reply.complete(result);
-            drop((binding, _pending));
+            drop((binding, pending));
         };
         if let Err(error) = thread_spawner::spawn("fleche-done", done) {
             log::error!(%error, "cannot start the thread that runs the callbacks of a job, which fails");

@@ -35,7 +35,9 @@ fn with_header(header: &impl Serialize, parts: &[&[u8]]) -> Result<Vec<u8>> {
     bytes.extend((header.len() as u64).to_le_bytes());
     bytes.extend(&header);
     bytes.extend(Digest::hash(&header).as_bytes());
-    parts.iter().for_each(|part| bytes.extend(*part));
+    for part in parts {
+        bytes.extend(*part);
+    }
     Ok(bytes)
 }
 

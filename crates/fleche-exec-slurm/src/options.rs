@@ -89,9 +89,8 @@ pub(crate) fn arguments(resources: &Resources, defaults: &BTreeMap<String, Strin
     if !options.contains_key("requeue") {
         options.insert("no-requeue", String::new());
     }
-    let argument = |(name, value): (&str, String)| match value.is_empty() {
-        true => format!("--{name}"),
-        false => format!("--{name}={value}"),
+    let argument = |(name, value): (&str, String)| {
+        if value.is_empty() { format!("--{name}") } else { format!("--{name}={value}") }
     };
     Ok(options.into_iter().map(argument).collect())
 }
@@ -119,7 +118,9 @@ impl Script<'_> {
     pub(crate) fn text(&self) -> Vec<u8> {
         let mut text = b"#!/bin/bash\n".to_vec();
         let mut line = |parts: &[&[u8]]| {
-            parts.iter().for_each(|part| text.extend_from_slice(part));
+            for part in parts {
+                text.extend_from_slice(part);
+            }
             text.push(b'\n');
         };
         for prologue in self.prologue {
@@ -179,7 +180,7 @@ mod tests {
         let expected = "--account=chem --cpus-per-task=4 --gpus-per-node=2 --mem=2000M --nodes=3 --ntasks=3 \
                         --partition=short --requeue --time=4";
         assert_eq!(options(&all).unwrap().join(" "), expected);
-        let longer = Resources::new().timeout(Duration::from_secs(60)).option("time", "1-0");
+        let longer = Resources::new().timeout(Duration::from_mins(1)).option("time", "1-0");
         assert!(options(&longer).unwrap().contains(&"--time=1-0".to_owned()));
     }
 

@@ -151,7 +151,9 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
             }
         }
         ended.retain(|at| !done.contains(at));
-        done.into_iter().for_each(|at| self.finish(name, at));
+        for at in done {
+            self.finish(name, at);
+        }
         for at in ended {
             self.decide_ended(name, at);
         }

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     const PATIENCE: Patience = Patience {
-        settle: Duration::from_secs(60),
+        settle: Duration::from_mins(1),
         heartbeat: Duration::from_secs(90),
         give_up: Duration::from_mins(10),
         vanished: Duration::from_mins(5),

@@ -52,7 +52,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
             // A waiter that cannot show signs of life counts as dead to other hosts.
             let _ = self.directory.touch_waiter(name, &self.mark);
         }
-        self.next_poll = self.scheduler.now() + self.poll_interval.max((now - begun) * 5);
+        self.next_poll = self.scheduler.now() + self.poll_interval.max(now.saturating_sub(begun) * 5);
     }
 
     /// Returns the places of the elements that satisfy the condition.
@@ -137,7 +137,9 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
         // What has happened since the last look at the files explains most of them.
         let mut names: Vec<_> = absent.iter().map(|(name, _)| name.clone()).collect();
         names.dedup();
-        names.iter().for_each(|name| self.list(name));
+        for name in &names {
+            self.list(name);
+        }
         let is_due = |element: &Element<C>| {
             let is_settled = |since| now.saturating_sub(since) >= self.patience.settle;
             element.absent_since.is_some_and(|since| element.ended.is_some() || is_settled(since))

@@ -101,7 +101,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
             let named = if call.previous.is_none() { self.directory.read_key(&call.key) } else { Ok(None) };
             match named {
                 Ok(None) => new.push(call),
-                Ok(Some(place)) if self.exists(&place) => self.attach(place, call),
+                Ok(Some(place)) if self.exists(&place) => self.attach(&place, call),
                 // The batch was removed after its calls were recorded.
                 Ok(Some(place)) => new.push(Waiting { previous: Some((place, false)), ..call }),
                 Err(error) => fail(call, &format!("the key file of the call cannot be read: {error}")),
@@ -164,9 +164,9 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
     }
 
     /// Waits for the element that the call's key names.
-    fn attach(&mut self, place: Place, call: Waiting<C>) {
+    fn attach(&mut self, place: &Place, call: Waiting<C>) {
         let Waiting { key, mut callers, resources, call, retries, submissions, .. } = call;
-        callers.retain(|caller| caller.dispatch(&key, &place));
+        callers.retain(|caller| caller.dispatch(&key, place));
         if callers.is_empty() {
             return;
         }
@@ -188,7 +188,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
             element.callers.extend(callers);
         } else {
             let kept = call.filter(|_| !batch.is_own);
-            let element = Element { retries, submissions, kept, ..Element::new(key, callers, resources) };
+            let element = Element { kept, retries, submissions, ..Element::new(key, callers, resources) };
             batch.elements.insert(place.element, element);
         }
         self.watch_closely();
@@ -239,7 +239,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
             };
             match holder {
                 Ok(holder) if holder == place => taken.push((at, call)),
-                Ok(other) => self.attach(other, call),
+                Ok(other) => self.attach(&other, call),
                 Err(error) => fail(call, &format!("the key file of the call cannot be written: {error}")),
             }
         }
@@ -259,9 +259,9 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
                 // If it has seen the new key, it ends, and the call is submitted again.
                 let place = Self::place(name, at);
                 match self.directory.replace_key(&call.key, &place, &previous) {
-                    Ok(Ok(())) => self.attach(previous, call),
+                    Ok(Ok(())) => self.attach(&previous, call),
                     Ok(Err(_)) | Err(_) => {
-                        fail(call, "the key file of the call has changed twice at once; submit it again")
+                        fail(call, "the key file of the call has changed twice at once; submit it again");
                     }
                 }
                 continue;
@@ -300,8 +300,8 @@ fn fail<C: Caller>(call: Waiting<C>, why: &str) {
 /// Adds the name of the option that the refusal is about, if it is one of the call.
 fn with_option(why: &str, resources: &Resources) -> String {
     let mut names = resources.wanted_options().keys();
-    let named = names.find(|name| why.contains(&format!("--{name}")));
-    named.map_or_else(|| why.to_owned(), |name| format!("the option `{name}`: {why}"))
+    let refused = names.find(|name| why.contains(&format!("--{name}")));
+    refused.map_or_else(|| why.to_owned(), |name| format!("the option `{name}`: {why}"))
 }
 
 /// Returns a name that no other batch has.

@@ -50,7 +50,7 @@ fn sweep_survives_kills_of_its_submitter() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         while !lines.next().unwrap().unwrap().contains("begins") {}
         // The moment of the kill is random, so that it hits every step of a submission.
-        thread::sleep(Duration::from_millis(random.below(900)));
+        thread::park_timeout(Duration::from_millis(random.below(900)));
         child.kill().unwrap();
         child.wait().unwrap();
     }
