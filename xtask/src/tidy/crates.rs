@@ -10,6 +10,8 @@ use super::{
 /// How the names of this workspace's crates begin.
 const OWN: &str = "fleche-";
 const STORES: &str = "fleche-store-";
+/// How the names of executors of clusters begin, which use `fleche-exec`.
+const EXECUTORS: &str = "fleche-exec-";
 const CORE: &str = "crates/fleche-core";
 const SKELETON: [&str; 7] = [
     "README.md",
@@ -44,8 +46,14 @@ pub(super) fn dependencies(tree: &Tree) -> Vec<Complaint> {
         for Dependency { name, section, .. } in in_manifest(text) {
             let complaint = if directory.starts_with(STORES) && name.starts_with(STORES) {
                 "a store crate must not depend on another store crate: move shared code to core"
+            } else if name.starts_with(EXECUTORS)
+                && path.starts_with("crates/")
+                && directory != "fleche-bench"
+                && section != "dev-dependencies"
+            {
+                "no library depends on an executor of a cluster: programs choose it"
             } else if directory == "fleche-core"
-                && (name.starts_with(STORES) || name == "fleche-exec")
+                && (name.starts_with(STORES) || name.starts_with("fleche-exec"))
                 && section != "dev-dependencies"
             {
                 "core must not depend on a store or an executor"
@@ -193,6 +201,15 @@ mod tests {
         assert_eq!(found(&core("dependencies")), 1);
         assert_eq!(found(&core("dev-dependencies")), 0);
         assert_eq!(found("[dependencies]\nfleche-exec.workspace = true\n"), 1);
+    }
+
+    #[test]
+    fn libraries_do_not_depend_on_executors_of_clusters() {
+        let manifest = "[dependencies]\nfleche-exec-a.workspace = true\n";
+        let found = |path| dependencies(&Tree::of(&[(path, manifest)])).len();
+        assert_eq!(found("crates/fleche-remote/Cargo.toml"), 1);
+        assert_eq!(found("examples/digits/Cargo.toml"), 0);
+        assert_eq!(found("crates/fleche-bench/Cargo.toml"), 0);
     }
 
     #[test]

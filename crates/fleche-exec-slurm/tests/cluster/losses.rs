@@ -6,7 +6,7 @@ use fleche_core::{
 };
 
 use super::{
-    calls::{exits, gated, is_killed, never_ends},
+    calls::{exits, gated, is_killed},
     scratch::{Scratch, slurm, wait_until},
 };
 
@@ -45,5 +45,4 @@ fn job_that_an_operator_cancels_is_lost_as_such() {
     slurm("scancel", &[job.split(' ').next().unwrap()]);
     let loss = loss(running);
     assert_eq!(loss.cause, LossCause::CancelledByOperator, "{loss}");
-    let _ = never_ends;
 }
