@@ -1,6 +1,6 @@
 //! The functions that the tests submit.
 
-use std::{env, fs, path::PathBuf, process, time::Duration};
+use std::{env, fs, path::PathBuf, process, thread, time::Duration};
 
 use fleche_core::fleche;
 
@@ -10,6 +10,15 @@ use super::scratch::{note, wait_until};
 #[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
 pub(crate) fn square(#[by_name] log: PathBuf, x: u64) -> u64 {
     note(&log);
+    x * x
+}
+
+/// Takes a moment, so that a node can fail in it.
+#[fleche]
+#[allow(clippy::needless_pass_by_value)] // Submitted, with its arguments.
+pub(crate) fn slow_square(#[by_name] log: PathBuf, x: u64) -> u64 {
+    note(&log);
+    thread::park_timeout(Duration::from_millis(300));
     x * x
 }
 
@@ -34,7 +43,7 @@ pub(crate) fn is_killed(signal: i32) {
 
 pub(crate) fn never_ends() {
     loop {
-        std::thread::park_timeout(Duration::from_mins(1));
+        thread::park_timeout(Duration::from_mins(1));
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::Command,
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -17,18 +18,42 @@ use tempfile::TempDir;
 /// The limit of every wait, longer than anything that a test waits for.
 const LIMIT: Duration = Duration::from_mins(2);
 
+/// Held by tests while they use the cluster; alone by those that stop parts of it.
+static CLUSTER: RwLock<()> = RwLock::new(());
+
 /// A directory of one test that all nodes see, with a cache.
 pub(crate) struct Scratch {
     directory: TempDir,
     pub(crate) cache: Cache,
+    _shared: Option<RwLockReadGuard<'static, ()>>,
+    _alone: Option<RwLockWriteGuard<'static, ()>>,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let root = env::var_os("FLECHE_SLURM_DIR").expect("run the tests by `cargo xtask slurm run`");
-        let directory = tempfile::Builder::new().prefix("test-").tempdir_in(root).unwrap();
+        let shared = CLUSTER.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Self { _shared: Some(shared), ..Self::of_test() }
+    }
+
+    /// Like [`new`](Self::new), for a test that no other test may disturb, or that disturbs others.
+    pub(crate) fn alone() -> Self {
+        let alone = CLUSTER.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Self { _alone: Some(alone), ..Self::of_test() }
+    }
+
+    fn of_test() -> Self {
+        let directory = tempfile::Builder::new().prefix("test-").tempdir_in(root()).unwrap();
         let cache = cache(directory.path());
-        Self { directory, cache }
+        Self { directory, cache, _shared: None, _alone: None }
+    }
+
+    /// Returns the id of the only job.
+    pub(crate) fn job(&self) -> String {
+        let batches = fs::read_dir(self.path("shared/batches")).unwrap();
+        let jobs: Vec<_> =
+            batches.filter_map(|batch| fs::read_to_string(batch.unwrap().path().join("job")).ok()).collect();
+        assert_eq!(jobs.len(), 1);
+        jobs[0].clone()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -52,6 +77,37 @@ impl Scratch {
             entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
         }
         count(&self.path("shared").join(name))
+    }
+}
+
+fn root() -> PathBuf {
+    env::var_os("FLECHE_SLURM_DIR").expect("run the tests by `cargo xtask slurm run`").into()
+}
+
+/// The process of the controller.
+pub(crate) struct Controller(String);
+
+impl Controller {
+    pub(crate) fn new() -> Self {
+        Self(fs::read_to_string(root().join("run/slurmctld.pid")).unwrap().trim().to_owned())
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.0]).status().unwrap().success());
+    }
+
+    /// Kills the controller, and starts another one with the state that it has saved.
+    pub(crate) fn kill_and_start(self) {
+        self.signal("-KILL");
+        // A process that no parent waits for stays as a zombie.
+        let has_ended = |status: String| status.contains("\nState:\tZ");
+        wait_until("the end of the controller", || {
+            fs::read_to_string(format!("/proc/{}/status", self.0)).map_or(true, has_ended)
+        });
+        assert!(Command::new("slurmctld").status().unwrap().success());
+        wait_until("the new controller", || {
+            Command::new("timeout").args(["5", "squeue", "-h"]).output().unwrap().status.success()
+        });
     }
 }
 
