@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleche_core::{Cache, executor::Wrapped, wrap_executor};
+use fleche_core::{Cache, executor::Wrapped, spi::LockResultExt, wrap_executor};
 use fleche_exec_slurm::{Slurm, SlurmConfig};
 use fleche_store_file::{FileCalls, FileValues};
 use tempfile::TempDir;
@@ -31,13 +31,13 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let shared = CLUSTER.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let shared = CLUSTER.read().ignore_poison();
         Self { _shared: Some(shared), ..Self::of_test() }
     }
 
     /// Like [`new`](Self::new), for a test that no other test may disturb, or that disturbs others.
     pub(crate) fn alone() -> Self {
-        let alone = CLUSTER.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let alone = CLUSTER.write().ignore_poison();
         Self { _alone: Some(alone), ..Self::of_test() }
     }
 
