@@ -15,7 +15,7 @@ use fleche_core::{
 use fleche_core::claim::{Claim, ClaimHolder};
 
 use crate::{
-    Durability, FileCallsConfig,
+    ClaimMethod, Durability, FileCallsConfig,
     directory::{Directory, Kind},
     error::is_too_long,
     read::{MAX_RECORD_LEN, read_file},
@@ -31,6 +31,7 @@ pub struct FileCalls {
     directory: Handle<Directory>,
     durability: Durability,
     shared: bool,
+    claims: ClaimMethod,
 }
 
 impl FileCalls {
@@ -48,8 +49,8 @@ impl FileCalls {
     /// # Errors
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileCallsConfig) -> Result<Self> {
-        let FileCallsConfig { ref root, durability, shared } = *config;
-        Ok(Self { directory: Handle::new(Directory::open(root, Kind::Calls, shared)?), durability, shared })
+        let FileCallsConfig { ref root, durability, shared, claims } = *config;
+        Ok(Self { directory: Handle::new(Directory::open(root, Kind::Calls, shared)?), durability, shared, claims })
     }
 
     /// Returns the directory as an absolute path, as it was named when it was first opened.
@@ -108,12 +109,12 @@ impl CallStore for FileCalls {
 
     #[cfg(unix)]
     fn claim(&self, key: &CallKey) -> Result<Claim> {
-        self.directory.current()?.claims.claim(&self.directory.opened().root, key, self.shared)
+        self.directory.current()?.claims.claim(&self.directory.opened().root, key, self.shared, self.claims)
     }
 
     #[cfg(unix)]
     fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
-        self.directory.current()?.claims.claim_holder(&self.directory.opened().root, key, self.shared)
+        self.directory.current()?.claims.claim_holder(&self.directory.opened().root, key, self.shared, self.claims)
     }
 
     fn identity(&self) -> usize {
@@ -125,7 +126,7 @@ impl CallStore for FileCalls {
     }
 
     fn config(&self) -> Box<dyn CallStoreConfig> {
-        Box::new(FileCallsConfig::new(self.root()).durability(self.durability).shared(self.shared))
+        Box::new(FileCallsConfig::new(self.root()).durability(self.durability).shared(self.shared).claims(self.claims))
     }
 }
 

@@ -3,8 +3,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, DirEntry, File},
-    io::{self, ErrorKind},
+    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -23,8 +22,9 @@ use fleche_core::{
 #[cfg(unix)]
 use crate::claims::Claims;
 use crate::{
+    clock::FileClock,
     error::other_kind,
-    temp_files::{TempFile, create_directory},
+    temp_files::{create_directory, visit},
 };
 
 /// A directory of entries, in 256 shards: subdirectories named for the first byte of the digest.
@@ -39,6 +39,7 @@ pub(crate) struct Directory {
     /// Whether this process has tried to make the root directory itself survive a power failure.
     pub(crate) ancestors_synced: AtomicBool,
     later_records: Mutex<HashSet<Digest>>,
+    pub(crate) clock: FileClock,
     #[cfg(unix)]
     pub(crate) claims: Claims,
     // An open directory keeps its inode number, by which the table of open stores identifies it.
@@ -71,6 +72,7 @@ impl Directory {
             Ok(Self {
                 _open: File::open(&root).ok(),
                 name: StoreName::new("file store", root.display()),
+                clock: FileClock::new(&root),
                 root,
                 kind,
                 swept_shards: ShardSet::default(),
@@ -191,32 +193,6 @@ impl Directory {
         digests.dedup();
         Ok(digests)
     }
-}
-
-/// Removes the files that killed processes left in this directory, as far as possible.
-pub(crate) fn sweep(directory: &Path) {
-    // Files that remain are removed the next time.
-    let _ = visit(directory, |_, _| ());
-}
-
-/// Calls `each` for every name in the directory that does not begin with a dot, and removes files that killed processes
-/// left behind. A missing directory counts as empty, and so does a file in its place.
-fn visit(directory: &Path, mut each: impl FnMut(&str, &DirEntry)) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        // fleche creates only names in Unicode.
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if !name.starts_with('.') {
-            each(&name, &entry);
-        } else if TempFile::is_left_over(&name, &entry.path()) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod calls;
 #[cfg(unix)]
 mod claims;
+mod clock;
 mod config;
 mod directory;
 mod error;
@@ -15,7 +16,7 @@ mod values;
 mod write;
 
 pub use calls::FileCalls;
-pub use config::{FileCallsConfig, FileValuesConfig};
+pub use config::{ClaimMethod, FileCallsConfig, FileValuesConfig};
 use fleche_core::{register_backend, store::Reach};
 pub use values::FileValues;
 pub use write::Durability;

@@ -2,7 +2,8 @@
 //! behind, and missing directories.
 
 use std::{
-    fs, io,
+    fs::{self, DirEntry},
+    io::{self, ErrorKind},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -73,6 +74,32 @@ fn renamed_at(_metadata: &fs::Metadata) -> Option<SystemTime> {
 
 fn is_abandoned(change: SystemTime, now: SystemTime) -> bool {
     now.duration_since(change).is_ok_and(|age| age > ABANDONED_AFTER)
+}
+
+/// Removes the files that killed processes left in this directory, as far as possible.
+pub(crate) fn sweep(directory: &Path) {
+    // Files that remain are removed the next time.
+    let _ = visit(directory, |_, _| ());
+}
+
+/// Calls `each` for every name in the directory that does not begin with a dot, and removes files that killed processes
+/// left behind. A missing directory counts as empty, and so does a file in its place.
+pub(crate) fn visit(directory: &Path, mut each: impl FnMut(&str, &DirEntry)) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        // fleche creates only names in Unicode.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !name.starts_with('.') {
+            each(&name, &entry);
+        } else if TempFile::is_left_over(&name, &entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// Creates a directory of the store, and missing directories above it. In a shared store, the group may write to it.

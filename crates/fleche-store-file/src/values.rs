@@ -5,25 +5,27 @@ use std::{fs, io::ErrorKind, path::Path, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     Digest, DigestPrefix, Error, Result, ValueStore,
-    store::{Check, Entries, ValueStoreConfig, age_since, kit::Handle},
+    store::{Check, Entries, ValueStoreConfig, kit::Handle},
 };
 
 use crate::{
-    Durability, FileValuesConfig,
+    ClaimMethod, Durability, FileValuesConfig,
+    clock::FileClock,
     directory::{Directory, Kind},
     error::not_a_file,
 };
 
 /// A [`ValueStore`] in a directory, with one file per value. A clone is another handle to the same store.
 ///
-/// The age of an entry is the difference between its file's modification time and this system's clock. A time in the
-/// future counts as one equally far in the past. If several hosts share the directory, their clocks should agree within
-/// the grace period of collecting unreferenced values.
+/// The age of an entry is the difference between its file's modification time and that of a file which the store touches, so
+/// the file system's clock decides and hosts that share the directory need not agree on the time. A time in the future counts
+/// as one equally far in the past. In a directory that this user may not write to, the clock of the host decides.
 #[derive(Clone, Debug)]
 pub struct FileValues {
     directory: Handle<Directory>,
     durability: Durability,
     shared: bool,
+    claims: ClaimMethod,
 }
 
 impl FileValues {
@@ -41,8 +43,8 @@ impl FileValues {
     /// # Errors
     /// Fails as [`open`](Self::open) does.
     pub fn open_with(config: &FileValuesConfig) -> Result<Self> {
-        let FileValuesConfig { ref root, durability, shared } = *config;
-        Ok(Self { directory: Handle::new(Directory::open(root, Kind::Values, shared)?), durability, shared })
+        let FileValuesConfig { ref root, durability, shared, claims } = *config;
+        Ok(Self { directory: Handle::new(Directory::open(root, Kind::Values, shared)?), durability, shared, claims })
     }
 
     /// Returns the directory as an absolute path, as it was named when it was first opened.
@@ -69,14 +71,18 @@ impl ValueStore for FileValues {
     }
 
     fn age(&self, id: &Digest) -> Result<Option<Duration>> {
-        age("read the metadata of", &self.directory.current()?.path(id))
+        let directory = self.directory.current()?;
+        age("read the metadata of", &directory.path(id), &directory.clock, self.shared)
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
         match older_than {
             None => self.directory.current()?.remove(id),
             Some(limit) => {
-                self.directory.current()?.remove_if(id, |path| Ok(age("remove", path)?.is_some_and(|age| age > limit)))
+                let directory = self.directory.current()?;
+                directory.remove_if(id, |path| {
+                    Ok(age("remove", path, &directory.clock, self.shared)?.is_some_and(|age| age > limit))
+                })
             }
         }
     }
@@ -90,12 +96,12 @@ impl ValueStore for FileValues {
     }
 
     fn config(&self) -> Box<dyn ValueStoreConfig> {
-        Box::new(FileValuesConfig::new(self.root()).durability(self.durability).shared(self.shared))
+        Box::new(FileValuesConfig::new(self.root()).durability(self.durability).shared(self.shared).claims(self.claims))
     }
 }
 
 /// Returns the time since the value was last put, or `None` if there is no file.
-fn age(action: &'static str, path: &Path) -> Result<Option<Duration>> {
+fn age(action: &'static str, path: &Path, clock: &FileClock, shared: bool) -> Result<Option<Duration>> {
     let metadata = match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         metadata => metadata.map_err(Error::io(action, path))?,
@@ -104,5 +110,5 @@ fn age(action: &'static str, path: &Path) -> Result<Option<Duration>> {
         return Err(not_a_file(action, path));
     }
     let modified = metadata.modified().map_err(Error::io(action, path))?;
-    Ok(Some(age_since(modified)))
+    Ok(Some(clock.age(modified, shared)))
 }

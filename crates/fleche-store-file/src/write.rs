@@ -8,16 +8,16 @@ use std::{
     io::{ErrorKind, Write},
     path::Path,
     sync::atomic::Ordering,
-    time::SystemTime,
 };
 
 use fleche_core::{Digest, Error, Result, store::kit::written_file};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    directory::{Directory, sweep},
+    clock::touch,
+    directory::Directory,
     read::{open, open_no_follow},
-    temp_files::{TempFile, create_directory},
+    temp_files::{TempFile, create_directory, sweep},
 };
 
 /// The number of times that an entry is written if its temporary file vanishes before it is renamed.
@@ -72,7 +72,7 @@ impl Directory {
         if !found.is_file() || u64::try_from(length) != Ok(found.len()) {
             return Ok(false);
         }
-        if file.set_modified(SystemTime::now()).is_err() {
+        if touch(&file).is_err() {
             return Ok(false);
         }
         if durability == Durability::Always {

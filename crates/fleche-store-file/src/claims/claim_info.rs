@@ -40,13 +40,18 @@ impl ClaimInfo {
             level,
             process: process.clone(),
             since: since.as_nanos().try_into().unwrap_or_default(),
-            awaits: awaits.filter(|keys| keys.len() <= MAX_AWAITED).map(|keys| keys.iter().map(bytes).collect()),
+            awaits: awaited(awaits),
         }
     }
 
     /// Returns whether this information describes the holder of the claim with this key and level.
     pub(super) fn is_of(&self, key: &CallKey, level: u8) -> bool {
         self.key == bytes(key) && self.level == level
+    }
+
+    /// Replaces the calls that the holder waits for.
+    pub(super) fn waiting_on(self, awaits: Option<&[CallKey]>) -> Self {
+        Self { awaits: awaited(awaits), ..self }
     }
 
     /// Returns length, checksum and encoding, or only a length of zero if they do not fit.
@@ -79,6 +84,10 @@ impl ClaimInfo {
             waiting_on: self.awaits.map(|keys| keys.into_iter().map(|key| Digest::from_bytes(key).into()).collect()),
         }
     }
+}
+
+fn awaited(keys: Option<&[CallKey]>) -> Option<Vec<[u8; 32]>> {
+    keys.filter(|keys| keys.len() <= MAX_AWAITED).map(|keys| keys.iter().map(bytes).collect())
 }
 
 fn bytes(key: &CallKey) -> [u8; 32] {

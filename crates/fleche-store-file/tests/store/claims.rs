@@ -1,5 +1,6 @@
 //! Tests of claims: one holder at a time, within this process and among several.
 
+mod by_leases;
 mod claimant;
 #[cfg(target_os = "linux")]
 mod dead_holders;

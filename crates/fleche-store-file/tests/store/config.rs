@@ -7,7 +7,7 @@ use fleche_core::{
     Digest, Error, ValueStore,
     store::{CallStoreConfig, Reach, ValueStoreConfig, backends},
 };
-use fleche_store_file::{Durability, FileCallsConfig, FileValues, FileValuesConfig};
+use fleche_store_file::{ClaimMethod, Durability, FileCallsConfig, FileValues, FileValuesConfig};
 
 const BYTES: &[u8] = b"bytes";
 
@@ -34,6 +34,19 @@ fn shared_is_written_only_if_set() {
     let text = serde_json::to_string(&config(true)).unwrap();
     assert_eq!(text, r#"{"type":"file","root":"calls","shared":true}"#);
     assert_eq!(*serde_json::from_str::<Box<dyn CallStoreConfig>>(&text).unwrap(), *config(true));
+}
+
+#[test]
+fn method_of_claiming_is_written_only_if_set() {
+    let config = |claims| -> Box<dyn CallStoreConfig> { Box::new(FileCallsConfig::new("calls").claims(claims)) };
+    assert_eq!(serde_json::to_string(&config(ClaimMethod::Auto)).unwrap(), r#"{"type":"file","root":"calls"}"#);
+    for (claims, name) in [(ClaimMethod::Locks, "locks"), (ClaimMethod::Leases, "leases")] {
+        let text = serde_json::to_string(&config(claims)).unwrap();
+        assert_eq!(text, format!(r#"{{"type":"file","root":"calls","claims":"{name}"}}"#));
+        assert_eq!(*serde_json::from_str::<Box<dyn CallStoreConfig>>(&text).unwrap(), *config(claims));
+    }
+    let explicit: Box<dyn CallStoreConfig> = toml::from_str("type = 'file'\nroot = 'calls'\nclaims = 'auto'").unwrap();
+    assert_eq!(*explicit, *config(ClaimMethod::Auto));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use fleche_core::{
     CallStore,
     claim::{Claim, ClaimGuard},
 };
-use fleche_store_file::FileCalls;
+use fleche_store_file::{ClaimMethod, FileCalls, FileCallsConfig};
 
 use super::TIMEOUT;
 use crate::store::common::{key, task};
@@ -118,11 +118,16 @@ type Claims = Arc<Mutex<HashMap<u32, Arc<dyn ClaimGuard>>>>;
 #[test]
 fn claimant_process() {
     let Some((before, root)) = task() else { return };
+    let (method, before) = match before.strip_prefix("by locks") {
+        Some(rest) => (ClaimMethod::Locks, rest),
+        None if before == "by leases" => (ClaimMethod::Leases, ""),
+        None => (ClaimMethod::Auto, before.as_str()),
+    };
     #[cfg(target_os = "linux")]
-    if let Some(what) = before.strip_prefix("without ") {
+    if let Some(what) = before.trim_start().strip_prefix("without ") {
         super::without_locks::without(what);
     }
-    let calls = FileCalls::open(&root).unwrap();
+    let calls = FileCalls::open_with(&FileCallsConfig::new(&root).claims(method)).unwrap();
     let claims = Claims::default();
     for order in io::stdin().lines() {
         let order = order.unwrap();

@@ -38,7 +38,7 @@ fn without_byte_locks(root: &Path) -> Claimant {
 #[test]
 fn claims_stay_within_the_process_without_any_locks() {
     let (root, _calls) = calls();
-    let mut claimant = Claimant::with("without all locks", root.path());
+    let mut claimant = Claimant::with("by locks without all locks", root.path());
     assert_eq!(claimant.request("claim 1"), "within process");
     assert_eq!(claimant.request("wait 1"), "within process");
 }
