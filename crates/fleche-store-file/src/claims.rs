@@ -27,7 +27,7 @@ use nix::errno::Errno;
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(target_arch = "sparc64")))]
 use self::byte_locks::ByteLocks;
 use self::{lease_files::LeaseFiles, lock_reach::LockReach};
-use crate::ClaimMethod;
+use crate::claim_method::ClaimMethod;
 
 /// The claims of the store in one directory.
 #[derive(Default)]
@@ -185,7 +185,7 @@ fn is_unsupported(error: &Error) -> bool {
         if kinds.contains(&source.kind()) || source.raw_os_error().is_some_and(|number| numbers.contains(&number)))
 }
 
-/// Returns whether the file system cannot lock files, whoever asks.
+/// Returns whether the file system cannot lock files at all, for any user.
 fn lacks_locks(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. }
         if source.kind() == ErrorKind::Unsupported || source.raw_os_error() == Some(Errno::ENOLCK as i32))

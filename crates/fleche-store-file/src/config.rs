@@ -1,11 +1,10 @@
-//! The configurations of file stores: `{"type":"file","root":"…"}`, and their setting `claims`.
+//! The configurations of file stores: `{"type":"file","root":"…"}`.
 
 use std::path::PathBuf;
 
 use fleche_core::store::Reach;
-use serde::{Deserialize, Serialize};
 
-use crate::{Durability, FileCalls, FileValues};
+use crate::{ClaimMethod, Durability, FileCalls, FileValues};
 
 fleche_core::store_configs! {
     type: "file",
@@ -32,21 +31,4 @@ fleche_core::store_configs! {
         #[serde(default, skip_serializing_if = "fleche_core::store::kit::is_default")]
         claims: ClaimMethod = ClaimMethod::default(),
     },
-}
-
-/// How processes claim the calls that they compute. All processes that use a directory must use the same method: claims of one
-/// method do not exclude those of the other, so a call may be computed twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClaimMethod {
-    /// By file locks where these reach all hosts that share the directory, otherwise by lease files. The mount table decides,
-    /// and a warning says so if leases are used. Leases are also used where locks fail, and in a directory that has leases
-    /// already, so that all hosts agree.
-    #[default]
-    Auto,
-    /// By file locks, which the system releases when a process ends for any reason.
-    Locks,
-    /// By lease files, which each process renews. The claim of a process that is killed on another host passes to others after
-    /// 30 seconds. Choose this for all hosts if they mount the directory differently.
-    Leases,
 }

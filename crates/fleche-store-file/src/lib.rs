@@ -3,12 +3,14 @@
 #![doc = include_str!("../README.md")]
 
 mod calls;
+mod claim_method;
 #[cfg(unix)]
 mod claims;
 mod clock;
 mod config;
 mod directory;
 mod error;
+mod open;
 mod quarantine;
 mod read;
 mod temp_files;
@@ -16,7 +18,8 @@ mod values;
 mod write;
 
 pub use calls::FileCalls;
-pub use config::{ClaimMethod, FileCallsConfig, FileValuesConfig};
+pub use claim_method::ClaimMethod;
+pub use config::{FileCallsConfig, FileValuesConfig};
 use fleche_core::{register_backend, store::Reach};
 pub use values::FileValues;
 pub use write::Durability;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::touch,
     directory::Directory,
-    read::{open, open_no_follow},
+    open::{open, open_no_follow},
     temp_files::{TempFile, create_directory, sweep},
 };
 

@@ -30,7 +30,7 @@ use fleche_core::{
 use super::claim_info::{ClaimInfo, SIZE};
 use crate::{
     clock::{FileClock, touch},
-    read::open_no_follow,
+    open::open_no_follow,
     temp_files::{TempFile, create_directory, sweep},
 };
 
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     fn key(number: u8) -> CallKey {
-        Digest::of(&[number]).into()
+        Digest::hash(&[number]).into()
     }
 
     fn leases() -> (TempDir, LeaseFiles) {
@@ -304,7 +304,7 @@ mod tests {
     fn expired_lease_is_taken_over_and_its_holder_loses_it() {
         let (_root, leases) = leases();
         let first = acquire(&leases).unwrap();
-        set_age(&leases, &leases.path(&key(1)), TTL - Duration::from_secs(5));
+        set_age(&leases, &leases.path(&key(1)), TTL / 2);
         assert_eq!(acquire(&leases), None);
         expire(&leases);
         assert_eq!(leases.claim_holder(&key(1)).unwrap(), None);
