@@ -15,6 +15,8 @@ pub struct ServedStore {
     pub number: u64,
     /// Whether the server's thread that reads the channel performs the operations.
     pub quick: bool,
+    /// Whether only the server's process and clients of the same program write records to the store.
+    pub exclusive: bool,
 }
 
 /// An operation on a store.

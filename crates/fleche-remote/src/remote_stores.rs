@@ -145,6 +145,10 @@ impl CallStore for RemoteCalls {
         })
     }
 
+    fn is_exclusive(&self) -> bool {
+        self.store.exclusive
+    }
+
     fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
         self.ask(&Operation::ClaimHolder(*key))
     }

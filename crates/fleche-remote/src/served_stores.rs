@@ -65,8 +65,9 @@ impl ServedStores {
         if !caches.iter().any(|(number, known)| *number == calls && known.is(cache)) {
             caches.push((calls, cache.downgrade()));
         }
-        let values = ServedStore { number: values, quick: !cache.values().may_block() };
-        (values, ServedStore { number: calls, quick: !cache.calls().may_block() })
+        let values = ServedStore { number: values, quick: !cache.values().may_block(), exclusive: false };
+        let quick = !cache.calls().may_block();
+        (values, ServedStore { number: calls, quick, exclusive: cache.calls().is_exclusive() })
     }
 
     /// Returns an open cache of the call store with this number, if there is one.

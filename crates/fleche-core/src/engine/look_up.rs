@@ -210,6 +210,8 @@ pub(super) fn replaces(
             why.into()
         }
         (Missing::Unanswered, _) => Replaces::Unseen,
+        // The pool has seen that there is no record, and holds the permit.
+        (Missing::Known, _) if cache.is_exclusive() => Replaces::Nothing,
         // During a refresh, a lookup ignores older records, so there may be one.
         (Missing::Unrecorded, Some(_)) if mode::refreshed_since().is_none() => {
             if cache.is_exclusive() {

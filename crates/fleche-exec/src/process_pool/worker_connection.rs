@@ -183,13 +183,15 @@ impl Writer {
 
 /// Gives a task whose call was a miss the permit to compute it. If another caller computes the call or has recorded it
 /// by now, the task gets no permit: its worker then asks for the record, and waits for it. The task may have been
-/// queued for a long time. If the store is left alone, the task gets the permit at once.
+/// queued for a long time. If the store is left alone, the task gets the permit at once, unless only this process writes to it:
+/// its worker would then replace a record without looking.
 fn attach_permit(task: &mut Frame, binding: Option<&Binding>, permit: &TaskPermit) {
     let (Some(key), Some(binding)) = (codec::missed(&task.part(MISSED)), binding) else { return };
     let cache = binding.cache();
+    let is_missing = |known: Option<bool>| known.map_or(!cache.calls().is_exclusive(), |there| !there);
     if let Role::Leads(leader) = join_call(CallId { store: cache.calls().identity(), key }, binding.in_flight_calls())
         && has_claim(cache, &key, &leader)
-        && matches!(cache.contains_for_call(&key), Ok(Some(false) | None))
+        && cache.contains_for_call(&key).is_ok_and(is_missing)
     {
         permit.set(leader);
     } else {

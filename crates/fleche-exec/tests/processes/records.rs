@@ -1,14 +1,26 @@
 //! Calls that ran in workers, as the pool's process sees them: records, hot results, and arguments without a stable
 //! encoding.
 
-use std::{collections::BTreeMap, path::PathBuf, process, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
 
 use fleche_core::{
-    Bound, Cache, ExecutorExt, SkipReason, cache::StalePolicy, fleche, metadata::TAGS, tag, wrap_executor,
+    Bound, Cache, CallStore, ExecutorExt, SkipReason, cache::StalePolicy, fleche, metadata::TAGS, tag, wrap_executor,
 };
+use fleche_store_memory::{MemoryCalls, MemoryValues};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::common::{files, memory, pool, result};
+use super::{
+    common::{files, memory, pool, result},
+    hooked_store::{HookedStore, Operation},
+};
 
 #[fleche]
 fn double(x: i64) -> i64 {
@@ -36,6 +48,28 @@ fn each_store(test: impl Fn(Cache)) {
     test(files(shared.path()));
     test(memory());
     test(super::hooked_store::exclusive(exclusive.path()));
+}
+
+#[test]
+fn worker_records_a_miss_without_reading_a_store_that_only_its_pool_writes() {
+    let (values, calls) = (MemoryValues::new(), MemoryCalls::new());
+    let (reads, writes) = [(); 2].map(|()| Arc::new(AtomicUsize::new(0))).into();
+    let counted = [reads.clone(), writes.clone()];
+    let config = CallStore::config(&calls);
+    let hooked = HookedStore::new(calls, config, move |operation| {
+        match operation {
+            Operation::Read => counted[0].fetch_add(1, SeqCst),
+            Operation::Write => counted[1].fetch_add(1, SeqCst),
+            Operation::Claim => 0,
+        };
+        Ok(())
+    });
+    let _active = Cache::new(values, hooked).enter();
+    let pool = wrap_executor(pool(1));
+    assert_eq!(result(pool.submit(double, (1,))), Ok(2));
+    // One read when the call was submitted, and one when it was sent.
+    assert_eq!((reads.load(SeqCst), writes.load(SeqCst)), (2, 1));
+    assert!(pool.submit(double, (1,)).is_done());
 }
 
 /// Returns whether the operations on a store work in a worker.
