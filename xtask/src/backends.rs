@@ -9,7 +9,7 @@ use fleche_core::{
     register_backend,
     store::{BackendInfo, CallStoreConfig, Reach, StorePair, ValueStoreConfig, backends},
 };
-use fleche_store_file::{FileCallsConfig, FileValuesConfig};
+use fleche_store_file::{ClaimMethod, FileCallsConfig, FileValuesConfig};
 
 /// The names of the selected backends.
 #[derive(clap::Args)]
@@ -20,13 +20,13 @@ pub(crate) struct SelectedBackends {
 }
 
 impl SelectedBackends {
-    /// Returns the backends of these names, or all linked backends if there are no names.
+    /// Returns the backends of these names. If there are no names, returns all linked backends but [`ONLY_NAMED`].
     ///
     /// # Errors
     /// Fails if a name is unknown.
     pub(crate) fn all(&self) -> Result<Vec<&'static BackendInfo>, String> {
         if self.backends.is_empty() {
-            return Ok(backends());
+            return Ok(backends().into_iter().filter(|backend| !ONLY_NAMED.contains(&backend.name)).collect());
         }
         self.backends.iter().map(|name| backend(name).map_err(|error| error.to_string())).collect()
     }
@@ -47,6 +47,9 @@ impl SelectedBackends {
         if durable.is_empty() { Err("no durable backend is linked".to_owned()) } else { Ok(durable) }
     }
 }
+
+/// Variants of backends that matter to few checks, which run with them only if they are named.
+const ONLY_NAMED: &[&str] = &["file-leases"];
 
 /// Backends that lose synced entries, with the reason.
 const LOSES_SYNCED: &[(&str, &str)] =
@@ -92,6 +95,17 @@ register_backend! {
     scratch: |directory| {
         let (store, calls) = files(directory);
         (Box::new(CompressedConfig { store, level: 3 }), calls)
+    },
+}
+
+register_backend! {
+    name: "file-leases",
+    summary: "a directory in which calls are claimed by lease files",
+    reach: Reach::Shared,
+    durable: true,
+    scratch: |directory| {
+        let calls = FileCallsConfig::new(directory.join("calls")).claims(ClaimMethod::Leases);
+        (files(directory).0, Box::new(calls))
     },
 }
 

@@ -37,6 +37,8 @@ mod known_limits;
 mod list;
 mod peer_process;
 mod runner;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", target_env = "gnu"))]
+mod skewed_clock;
 mod store_kind;
 mod test_calls;
 mod test_data;
@@ -49,6 +51,8 @@ pub use fuzz::fuzz_backend;
 pub use known_limits::{EncodesBytes, LosesNeighbours, set_scale};
 pub use list::cases;
 pub use runner::{Outcome, Report, check, run, run_in_test, run_peer};
+#[cfg(all(target_os = "linux", target_pointer_width = "64", target_env = "gnu"))]
+pub use skewed_clock::skew_clock;
 pub use test_data::Random;
 
 /// Items that only the macros of this crate use.

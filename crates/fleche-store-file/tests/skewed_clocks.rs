@@ -1,16 +1,16 @@
-//! Tests of processes whose clocks differ by minutes and that share a directory. A preloaded library shifts their clocks. The
-//! program `faketime` does not suit: it also replaces the server's time in `utimensat`, which no skewed host does.
+//! Tests of processes whose clocks differ by minutes and that share a directory.
 #![cfg(all(target_os = "linux", target_pointer_width = "64", target_env = "gnu"))]
 
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{self, Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use fleche_conformance::skew_clock;
 use fleche_core::{
     CallStore, Digest, ValueStore,
     claim::{Claim, ClaimGuard},
@@ -19,33 +19,6 @@ use fleche_store_file::{ClaimMethod, FileCalls, FileCallsConfig, FileValues};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const VALUE: &[u8] = b"value";
-
-/// Shifts the time of day by the seconds in `CLOCK_OFFSET`.
-const SKEWED_CLOCK: &str = r#"
-    #define _GNU_SOURCE
-    #include <stdlib.h>
-    #include <sys/syscall.h>
-    #include <time.h>
-    #include <unistd.h>
-
-    int clock_gettime(clockid_t clock, struct timespec *time) {
-        int failed = syscall(SYS_clock_gettime, clock, time);
-        if (!failed && clock == CLOCK_REALTIME) time->tv_sec += atol(getenv("CLOCK_OFFSET"));
-        return failed;
-    }
-"#;
-
-/// Compiles the library with the C compiler, which also links Rust programs, unless this directory has it.
-fn build_skewed_clock(directory: &Path) -> PathBuf {
-    let (source, library) = (directory.join("skewed_clock.c"), directory.join("skewed_clock.so"));
-    if library.exists() {
-        return library;
-    }
-    fs::write(&source, SKEWED_CLOCK).unwrap();
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
-    assert!(built.success());
-    library
-}
 
 /// A child process whose clock is ahead or behind, and which executes orders.
 struct Skewed {
@@ -57,15 +30,10 @@ struct Skewed {
 impl Skewed {
     /// Starts the process with a clock that differs by this number of seconds.
     fn new(offset: i64, root: &Path) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "child_process", "--nocapture"])
-            .env("FLECHE_CHILD_ROOT", root)
-            .env("LD_PRELOAD", build_skewed_clock(root))
-            .env("CLOCK_OFFSET", offset.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "child_process", "--nocapture"]).env("FLECHE_CHILD_ROOT", root);
+        skew_clock(&mut command, offset, root);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
         let mut skewed = Self { orders: child.stdin.take().unwrap(), child, answers };
         let its_clock: u64 = skewed.request("clock").parse().unwrap();

@@ -70,3 +70,21 @@ fn connection_is_encrypted_and_the_certificate_is_verified_as_the_url_demands() 
         assert_eq!(open(parameters).unwrap(), Some(record(1)), "{parameters}");
     }
 }
+
+/// Two processes whose clocks differ by ten minutes take turns, and check that the other one does not hold the claim.
+#[cfg(all(target_os = "linux", target_pointer_width = "64", target_env = "gnu"))]
+#[test]
+#[ignore = "needs a server: cargo xtask postgres"]
+fn leases_are_judged_by_the_clock_of_the_server() {
+    let scratch = Scratch::postgres();
+    let _calls = scratch.open_calls();
+    let children = [300, -300].map(|seconds| {
+        let mut command = child_command("claim in turn", &scratch);
+        fleche_conformance::skew_clock(&mut command, seconds, scratch.directory.path());
+        command.spawn().unwrap()
+    });
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
