@@ -19,6 +19,8 @@ use fleche_core::{
 #[cfg(target_os = "linux")]
 use fleche_exec::ProcessPool;
 use fleche_exec::ThreadPool;
+#[cfg(feature = "slurm")]
+use fleche_exec_slurm as _;
 use fleche_store_memory::{MemoryCalls, MemoryValues};
 use indicatif::{ProgressBar, ProgressStyle};
 
