@@ -110,7 +110,7 @@ fn read_all(pipe: Option<impl Read>, ended: &mpsc::Sender<()>) -> String {
 }
 
 impl Program {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sbatch => "sbatch",
             Self::Squeue => "squeue",

@@ -39,13 +39,8 @@ pub(crate) enum StateFile {
     Exit(u32),
 }
 
-/// The files of a batch, as they were at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listing {
-    /// The time of the last change, by the file server's clock.
-    pub(crate) changed: SystemTime,
-    pub(crate) files: Vec<(u32, StateFile)>,
-}
+/// The file of a waiter that describes its process.
+const PROCESS: &str = "process";
 
 /// The age from which a waiter on another host, which shows no sign of life, counts as dead. A waiter shows one at each poll, or
 /// every 5 minutes while the scheduler does not answer.
@@ -233,7 +228,9 @@ impl SharedDirectory {
     /// # Errors
     /// Fails with the error of the system.
     pub(crate) fn watch(&self, batch: &str, mark: &str) -> io::Result<()> {
-        fs::write(self.waiter(batch, mark), encoding::to_vec(&Process::this()).unwrap_or_default())
+        let waiter = self.waiter(batch, mark);
+        DirBuilder::new().recursive(true).mode(0o700).create(&waiter)?;
+        fs::write(waiter.join(PROCESS), encoding::to_vec(&Process::this()).unwrap_or_default())
     }
 
     /// Shows that the waiter still waits for the batch.
@@ -241,7 +238,7 @@ impl SharedDirectory {
     /// # Errors
     /// Fails with the error of the system.
     pub(crate) fn touch_waiter(&self, batch: &str, mark: &str) -> io::Result<()> {
-        touch(&self.waiter(batch, mark))
+        touch(&self.waiter(batch, mark).join(PROCESS))
     }
 
     /// Removes the waiter. Returns whether another one waits for the batch.
@@ -249,7 +246,7 @@ impl SharedDirectory {
     /// # Errors
     /// Fails with the error of the system.
     pub(crate) fn unwatch(&self, batch: &str, mark: &str) -> io::Result<bool> {
-        fs::remove_file(self.waiter(batch, mark))?;
+        fs::remove_dir_all(self.waiter(batch, mark))?;
         let mut others = fs::read_dir(self.batch(batch).join("waiters"))?.flatten();
         Ok(others.any(|other| self.is_alive(&other.path())))
     }
@@ -262,11 +259,38 @@ impl SharedDirectory {
 
     /// Returns whether the process of a waiter is alive. On another host that shows in the time of its file.
     fn is_alive(&self, waiter: &Path) -> bool {
-        let Ok(process) = fs::read(waiter) else { return false };
+        let path = waiter.join(PROCESS);
+        let Ok(process) = fs::read(&path) else { return false };
         match encoding::from_slice::<Process>(&process).ok().and_then(|process| process.lives()) {
             Some(lives) => lives,
-            None => self.age(waiter).is_ok_and(|age| age < SILENCE),
+            None => self.age(&path).is_ok_and(|age| age < SILENCE),
         }
+    }
+
+    /// Returns the time of the last change of the news for the waiter. The directory is opened, which makes clients of a network
+    /// file system ask the server.
+    ///
+    /// # Errors
+    /// Fails with the error of the system: [`ErrorKind::NotFound`] if the batch was removed.
+    pub(crate) fn changed(&self, batch: &str, mark: &str) -> io::Result<SystemTime> {
+        File::open(self.waiter(batch, mark))?.metadata()?.modified()
+    }
+
+    /// Removes and returns the news for the waiter: elements whose n-th run has ended.
+    ///
+    /// # Errors
+    /// Fails as [`changed`](Self::changed) does.
+    pub(crate) fn take_news(&self, batch: &str, mark: &str) -> io::Result<Vec<(u32, u32)>> {
+        let mut news = Vec::new();
+        for entry in fs::read_dir(self.waiter(batch, mark))?.flatten() {
+            let name = entry.file_name();
+            let ended = name.to_str().and_then(|name| name.split_once('.'));
+            if let Some((Ok(element), Ok(run))) = ended.map(|(element, run)| (element.parse(), run.parse())) {
+                fs::remove_file(entry.path())?;
+                news.push((element, run));
+            }
+        }
+        Ok(news)
     }
 
     /// Records the id of the array that runs the batch.
@@ -283,24 +307,18 @@ impl SharedDirectory {
         fs::read_to_string(self.batch(batch).join("job")).ok()?.trim().parse().ok()
     }
 
-    /// Returns the time of the last change of the batch's files. The directory is opened, which makes clients of a network file
-    /// system ask the server.
-    ///
-    /// # Errors
-    /// Fails with the error of the system: [`ErrorKind::NotFound`] if the batch was removed.
-    pub(crate) fn changed(&self, batch: &str) -> io::Result<SystemTime> {
-        File::open(self.batch(batch).join("state"))?.metadata()?.modified()
+    /// Returns whether the batch has not been removed.
+    pub(crate) fn exists(&self, batch: &str) -> bool {
+        self.batch(batch).join("state").exists()
     }
 
-    /// Returns the files of the batch.
+    /// Returns what the files of the batch tell about its elements.
     ///
     /// # Errors
-    /// Fails as [`changed`](Self::changed) does.
-    pub(crate) fn list(&self, batch: &str) -> io::Result<Listing> {
-        let changed = self.changed(batch)?;
+    /// Fails with the error of the system.
+    pub(crate) fn list(&self, batch: &str) -> io::Result<Vec<(u32, StateFile)>> {
         let entries = fs::read_dir(self.batch(batch).join("state"))?;
-        let names = entries.flatten().filter_map(|entry| StateFile::parse(entry.file_name().to_str()?));
-        Ok(Listing { changed, files: names.collect() })
+        Ok(entries.flatten().filter_map(|entry| StateFile::parse(entry.file_name().to_str()?)).collect())
     }
 
     /// Records that the element runs, for the n-th time. Returns the file, whose age is that of the last sign of life.
@@ -352,6 +370,11 @@ impl SharedDirectory {
     /// Fails if it is missing or damaged.
     pub(crate) fn outcome(&self, place: &Place) -> io::Result<Outcome> {
         Outcome::from_bytes(fs::read(self.state(place, "outcome"))?)
+    }
+
+    /// Returns whether the element has an outcome.
+    pub(crate) fn has_outcome(&self, place: &Place) -> bool {
+        self.state(place, "outcome").exists()
     }
 
     /// Returns the exit code of an element's n-th run, or `None` if it is not recorded.
@@ -519,7 +542,7 @@ mod tests {
         directory.write_outcome(&place("a", 12), b"x").unwrap();
         fs::write(directory.batch("a").join("state/3.exit.1"), "77\n").unwrap();
         fs::write(directory.batch("a").join("state/3.exit.1.new"), "7").unwrap();
-        let mut files = directory.list("a").unwrap().files;
+        let mut files = directory.list("a").unwrap();
         files.sort_by_key(|(element, file)| (*element, matches!(file, StateFile::Exit(_))));
         assert_eq!(files, [(3, StateFile::Started(1)), (3, StateFile::Exit(1)), (12, StateFile::Outcome)]);
         assert_eq!(directory.exit(&place("a", 3), 1), Some(77));
@@ -538,7 +561,7 @@ mod tests {
         directory.create_batch("a", b"calls", b"script", "me").unwrap();
         assert!(directory.is_being_submitted("a"));
         directory.watch("a", "other").unwrap();
-        let path = directory.waiter("a", "other");
+        let path = directory.waiter("a", "other").join(PROCESS);
         fs::write(&path, b"of another host").unwrap();
         assert!(directory.unwatch("a", "me").unwrap());
         assert!(!directory.is_being_submitted("a"));
@@ -549,6 +572,18 @@ mod tests {
         directory.watch("a", "me").unwrap();
         directory.touch_waiter("a", "other").unwrap();
         assert!(directory.unwatch("a", "me").unwrap());
+    }
+
+    #[test]
+    fn news_are_taken_once() {
+        let (_scratch, directory) = directory();
+        directory.create_batch("a", b"calls", b"script", "me").unwrap();
+        fs::write(directory.waiter("a", "me").join("7.1"), "").unwrap();
+        assert!(directory.changed("a", "me").is_ok());
+        assert_eq!(directory.take_news("a", "me").unwrap(), [(7, 1)]);
+        assert_eq!(directory.take_news("a", "me").unwrap(), []);
+        directory.remove_batch("a").unwrap();
+        assert_eq!(directory.changed("a", "me").unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! batches/<batch>/calls           the encoded calls
 //!                /script, /job    what Slurm runs, and the id that Slurm gave to the array
 //!                /submitter       the waiter that submits the batch
-//!                /waiters/<mark>  the processes that wait for outcomes
+//!                /waiters/<mark>/ for each process that waits: its identity, and "<i>.<run>" for each run that has ended
 //!                /log/<i>.out     stdout of element i; stderr is in <i>.err
 //!                /state/<i>.started.<run>, <i>.exit.<run>, <i>.outcome
 //! ```

@@ -145,6 +145,10 @@ impl Script<'_> {
         line(&[b"code=$?"]);
         line(&[b"end=", &batch, b"/state/$SLURM_ARRAY_TASK_ID.exit.${SLURM_RESTART_COUNT:-0}"]);
         line(&[b"echo $code > \"$end.new\" && mv -f -- \"$end.new\" \"$end\""]);
+        // Tells the processes that wait where to look.
+        line(&[b"for waiter in ", &batch, b"/waiters/*/; do"]);
+        line(&[b"    : > \"$waiter$SLURM_ARRAY_TASK_ID.${SLURM_RESTART_COUNT:-0}\""]);
+        line(&[b"done 2> /dev/null"]);
         line(&[b"exit $code"]);
         text
     }
@@ -199,6 +203,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (batch, odd) = (directory.path().join("it's"), directory.path().join("a b"));
         std::fs::create_dir_all(batch.join("state")).unwrap();
+        std::fs::create_dir_all(batch.join("waiters/a waiter")).unwrap();
         std::fs::create_dir(&odd).unwrap();
         let script = Script {
             prologue: &["FROM_PROLOGUE=1".to_owned()],
@@ -219,6 +224,7 @@ mod tests {
         assert_eq!(values, format!("x'y $z {parent}:{}", batch.display()));
         assert_eq!(second.trim_end(), odd.to_str().unwrap());
         assert_eq!(std::fs::read_to_string(batch.join("state/3.exit.0")).unwrap(), "5\n");
+        assert!(batch.join("waiters/a waiter/3.0").exists());
         std::fs::remove_dir(&odd).unwrap();
         let output = std::process::Command::new("bash").arg(&file).output().unwrap();
         assert_eq!(output.status.code(), Some(NO_DIRECTORY));

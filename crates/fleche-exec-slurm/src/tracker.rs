@@ -2,6 +2,8 @@
 //! become of elements that left it. One thread calls it, without a lock, because the scheduler may take seconds to answer.
 
 mod judgement;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod submission;
 mod waiting;
@@ -19,7 +21,7 @@ use crate::{
     parse,
     truth::Queue,
 };
-use state::{CANCELS, Element, FILES, FIRST_POLL, FULL_LISTING, SIGNALS};
+use state::{CANCELS, Element, FILES, FIRST_POLL, NEWS, SIGNALS};
 
 impl<S: Scheduler, C: Caller> Tracker<S, C> {
     pub(crate) fn stats(&self) -> SlurmStats {
@@ -99,20 +101,25 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
         self.next_cancel = self.scheduler.now() + CANCELS;
     }
 
-    /// Looks for changes in the directories of batches.
+    /// Reads the news of batches. Only elements that have ended cost more than a look at the directory of the news.
     fn look_at_files(&mut self) {
         let now = self.scheduler.now();
         let names: Vec<_> = self.batches.keys().cloned().collect();
         let mut has_changed = false;
         for name in names {
+            if self.batches.get_mut(&name).is_some_and(|batch| mem::take(&mut batch.is_unlisted)) {
+                self.list(&name);
+            }
             let Some(batch) = self.batches.get_mut(&name) else { continue };
-            let is_due = batch.is_fresh || now >= batch.listed + FULL_LISTING;
-            match self.directory.changed(&name) {
+            let is_due = batch.is_fresh || now >= batch.read + NEWS;
+            match self.directory.changed(&name, &self.mark) {
                 Ok(changed) if batch.changed == Some(changed) && !is_due => {}
                 Ok(changed) => {
                     batch.is_fresh = batch.changed != Some(changed);
+                    batch.changed = Some(changed);
+                    batch.read = now;
                     has_changed |= batch.is_fresh;
-                    self.list(&name);
+                    self.read_news(&name);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => self.batch_is_gone(&name),
                 Err(error) => log::warn!(%error, "cannot look at the files of a batch"),
@@ -122,19 +129,34 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
         self.next_files = self.scheduler.now() + self.files_interval;
     }
 
-    /// Reads the files of a batch, and completes the calls that have an outcome.
+    fn read_news(&mut self, name: &Arc<str>) {
+        let news = match self.directory.take_news(name, &self.mark) {
+            Ok(news) => news,
+            Err(error) => return log::warn!(%error, "cannot read the news of a batch"),
+        };
+        for (at, run) in news {
+            let Some(batch) = self.batches.get_mut(name) else { return };
+            let Some(element) = batch.elements.get_mut(&at) else { continue };
+            element.ended = element.ended.max(Some(run));
+            if self.directory.has_outcome(&Self::place(name, at)) {
+                self.finish(name, at);
+            } else {
+                self.decide_ended(name, at);
+            }
+        }
+        self.close_if_done(name);
+    }
+
+    /// Reads all files of a batch, and completes the calls that have an outcome.
     fn list(&mut self, name: &Arc<str>) {
-        let now = self.scheduler.now();
-        let listing = match self.directory.list(name) {
-            Ok(listing) => listing,
+        let files = match self.directory.list(name) {
+            Ok(files) => files,
             Err(error) => return log::warn!(%error, "cannot list the files of a batch"),
         };
         let Some(batch) = self.batches.get_mut(name) else { return };
-        batch.changed = Some(listing.changed);
-        batch.listed = now;
         let mut done = Vec::new();
         let mut ended = Vec::new();
-        for (at, file) in listing.files {
+        for (at, file) in files {
             let Some(element) = batch.elements.get_mut(&at) else { continue };
             match file {
                 StateFile::Outcome => done.push(at),
@@ -190,7 +212,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
                 return self.resubmit(&place, element, false);
             }
             // Read again at the next look.
-            Err(_) => return batch.is_fresh = true,
+            Err(_) => return batch.is_unlisted = true,
         };
         let Some(element) = batch.elements.remove(&at) else { return };
         batch.has_failed |= outcome.result.is_err();

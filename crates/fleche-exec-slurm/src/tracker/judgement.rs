@@ -90,6 +90,9 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
                 for range in &line.elements {
                     for (at, element) in batch.elements.range_mut(range.clone()) {
                         element.absent_since = None;
+                        if line.state != "PENDING" {
+                            element.callers.iter().for_each(C::start);
+                        }
                         let queue = Queue::Listed { state: &line.state, reason: &line.reason };
                         let verdict = judge(&Evidence { queue, ..Evidence::nothing() }, &self.patience);
                         verdicts.push((name.clone(), *at, verdict, line.reason.clone()));
@@ -159,6 +162,10 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
     /// Asks the controller, and the accounting if there is one, about arrays. Batches that were not asked for are left out.
     fn reports(&mut self, names: &[Arc<str>]) -> HashMap<Arc<str>, Vec<JobReport>> {
         let mut reports: HashMap<_, Vec<JobReport>> = HashMap::new();
+        let mut names: Vec<_> = names.iter().collect();
+        // The limit must not leave out the same batches at each poll.
+        names.sort_by_key(|name| self.batches.get(*name).map(|batch| batch.asked));
+        let asked = self.scheduler.now();
         for name in names {
             let Some(batch) = self.batches.get(name) else { continue };
             let Some(job) = batch.job else {
@@ -171,6 +178,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
             if reports.len() >= DETAILS {
                 continue;
             }
+            self.batches.entry(name.clone()).and_modify(|batch| batch.asked = asked);
             let arguments = ["show", "job", "-o"].map(str::to_owned).into_iter().chain([job.to_string()]);
             match self.scheduler.run(Program::Scontrol, &arguments.collect::<Vec<_>>()) {
                 Ok(text) => drop(reports.insert(name.clone(), parse::job_details(&text))),

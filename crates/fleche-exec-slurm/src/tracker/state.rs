@@ -85,8 +85,8 @@ impl SlurmStats {
 /// The shortest and the longest interval between looks at the files of batches.
 pub(super) const FILES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
-/// The time after which files are listed even if their directory shows no change.
-pub(super) const FULL_LISTING: Duration = Duration::from_secs(30);
+/// The time after which news are read even if their directory shows no change.
+pub(super) const NEWS: Duration = Duration::from_secs(30);
 
 /// The interval of questions to the scheduler after a submission, which doubles up to the configured one.
 pub(super) const FIRST_POLL: Duration = Duration::from_secs(2);
@@ -136,11 +136,16 @@ pub(super) struct Batch<C> {
     /// Whether this process has made the batch.
     pub(super) is_own: bool,
     pub(super) elements: BTreeMap<u32, Element<C>>,
+    /// The time of the last change of the news.
     pub(super) changed: Option<SystemTime>,
-    /// When the files were listed.
-    pub(super) listed: Duration,
-    /// Whether the files must be listed again: a change within the same tick of the file server's clock would not show.
+    /// When the news were read.
+    pub(super) read: Duration,
+    /// Whether the news must be read again: a change within the same tick of the file server's clock would not show.
     pub(super) is_fresh: bool,
+    /// Whether all files must be listed, because elements may have ended before this process waited for them.
+    pub(super) is_unlisted: bool,
+    /// When the scheduler was asked for details of the array.
+    pub(super) asked: Duration,
     /// The hash of the lines of the last poll.
     pub(super) lines: u64,
     /// Whether a call of the batch has failed, so that its files are kept.
@@ -275,8 +280,10 @@ impl<C> Batch<C> {
             is_own,
             elements,
             changed: None,
-            listed: Duration::ZERO,
+            read: Duration::ZERO,
             is_fresh: true,
+            is_unlisted: false,
+            asked: Duration::ZERO,
             lines: 0,
             has_failed: false,
         }

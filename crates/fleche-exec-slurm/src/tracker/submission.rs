@@ -160,7 +160,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
     }
 
     fn exists(&self, place: &Place) -> bool {
-        self.batches.contains_key(&place.batch) || self.directory.changed(&place.batch).is_ok()
+        self.batches.contains_key(&place.batch) || self.directory.exists(&place.batch)
     }
 
     /// Waits for the element that the call's key names.
@@ -178,7 +178,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
             let _ = directory.watch(&place.batch, mark);
             Batch { job: directory.job(&place.batch), ..Batch::new(false, BTreeMap::new()) }
         });
-        batch.is_fresh = true;
+        batch.is_unlisted = true;
         // The next poll must notice that it is not in the queue.
         batch.lines = 0;
         if let Some(element) = batch.elements.get_mut(&place.element) {
@@ -188,6 +188,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
             element.callers.extend(callers);
         } else {
             let kept = call.filter(|_| !batch.is_own);
+            let submissions = submissions.max(1);
             let element = Element { kept, retries, submissions, ..Element::new(key, callers, resources) };
             batch.elements.insert(place.element, element);
         }
@@ -248,7 +249,7 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
         let batches: HashSet<_> = doubted.map(|(place, _)| place.batch.clone()).collect();
         let mut started = HashSet::new();
         for batch in batches {
-            let files = self.directory.list(&batch).map(|listing| listing.files).unwrap_or_default();
+            let files = self.directory.list(&batch).unwrap_or_default();
             let runs = files.into_iter().filter(|(_, file)| matches!(file, StateFile::Started(_)));
             started.extend(runs.map(|(element, _)| Self::place(&batch, element)));
         }

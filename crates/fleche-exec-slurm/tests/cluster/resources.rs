@@ -7,7 +7,7 @@ use fleche_store_file as _;
 
 use super::{
     calls::{never_ends, starts_itself, surroundings},
-    scratch::Scratch,
+    scratch::{Scratch, wait_until},
 };
 
 #[test]
@@ -45,7 +45,7 @@ fn refusal_of_the_scheduler_is_returned() {
         let refused = job.result().unwrap_err();
         assert!(matches!(&refused, JobError::Rejected { why } if why.contains(expected)), "{refused}");
     }
-    assert_eq!(scratch.files("batches") + scratch.files("keys"), 0);
+    wait_until("the removal of the batches", || scratch.files("batches") + scratch.files("keys") == 0);
 }
 
 #[test]
