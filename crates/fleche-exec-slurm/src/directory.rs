@@ -229,7 +229,10 @@ impl SharedDirectory {
     /// Fails with the error of the system.
     pub(crate) fn watch(&self, batch: &str, mark: &str) -> io::Result<()> {
         let waiter = self.waiter(batch, mark);
-        DirBuilder::new().recursive(true).mode(0o700).create(&waiter)?;
+        match DirBuilder::new().mode(0o700).create(&waiter) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         fs::write(waiter.join(PROCESS), encoding::to_vec(&Process::this()).unwrap_or_default())
     }
 

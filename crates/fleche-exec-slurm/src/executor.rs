@@ -173,7 +173,9 @@ impl ExecutorConfig for SlurmConfig {
 /// Returns the key under which calls share a job: the call, the code of its function, and the cache. A call that may not be shared
 /// gets a key of its own.
 fn job_key(call: &PortableCall, binding: Option<&BindingConfig>) -> Result<Digest> {
-    let Some(((key, code), binding)) = call.identity.zip(binding) else {
+    // With `FLECHE=refresh`, results of earlier runs do not count.
+    let is_refreshed = fleche_core::spi::worker_environment().is_some();
+    let Some(((key, code), binding)) = call.identity.zip(binding).filter(|_| !is_refreshed) else {
         return Ok(Digest::hash(format!("plain {}", process_id::mark()).as_bytes()));
     };
     let cache = fleche_core::encoding::to_vec(&binding.cache)?;

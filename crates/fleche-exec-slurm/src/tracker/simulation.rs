@@ -55,6 +55,8 @@ struct World {
     away: Option<(Duration, Duration)>,
     /// Arrays that the controller accepts later, although `sbatch` had no answer.
     late: Vec<Array>,
+    /// The job keys of the elements of each batch.
+    keys: HashMap<Arc<str>, Vec<Digest>>,
     runs: HashMap<Digest, usize>,
     failures: usize,
     commands: BTreeMap<&'static str, usize>,
@@ -125,7 +127,12 @@ impl World {
     /// Starts an element as its runner does: it shows that it starts, and reads its key.
     fn start(&mut self, place: &Place) -> Option<State> {
         self.directory.start(place, 0).ok()?;
-        let (key, _) = self.directory.call(place).ok()?;
+        let directory = &self.directory;
+        let keys = self
+            .keys
+            .entry(place.batch.clone())
+            .or_insert_with(|| directory.calls(&place.batch).unwrap().keys().collect());
+        let key = keys[place.element as usize];
         if self.directory.read_key(&key).unwrap().as_ref() != Some(place) {
             self.exit(place, 77);
             return None;
@@ -301,6 +308,7 @@ fn simulation(root: &Path) -> Simulation {
         random: 7,
         away: None,
         late: Vec::new(),
+        keys: HashMap::new(),
         runs: HashMap::new(),
         failures: 0,
         commands: BTreeMap::new(),
@@ -364,8 +372,8 @@ fn run(count: usize) -> Simulation {
 }
 
 #[test]
-fn ten_thousand_calls_survive_every_failure() {
-    run(10_000);
+fn four_thousand_calls_survive_every_failure() {
+    run(4_000);
 }
 
 /// About a minute: `cargo test -p fleche-exec-slurm --lib -- --ignored --nocapture`.
@@ -373,6 +381,45 @@ fn ten_thousand_calls_survive_every_failure() {
 #[ignore = "takes a minute"]
 fn hundred_thousand_calls_survive_every_failure() {
     run(100_000);
+}
+
+#[test]
+fn equal_calls_share_a_job() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (simulation, counts) = (simulation(scratch.path()), Arc::<Counts>::default());
+    let mut tracker = tracker(&simulation, scratch.path());
+    let equal = calls(10, &counts).into_iter().chain(calls(10, &counts)).collect();
+    let mut next = tracker.step(equal, &[]);
+    while let Some(time) = next {
+        simulation.world().advance(time.max(Duration::from_millis(1)));
+        next = tracker.step(Vec::new(), &[]);
+    }
+    assert_eq!(counts.done.load(SeqCst), 20);
+    assert_eq!(simulation.world().runs.values().sum::<usize>(), 10);
+}
+
+/// A call that the store does not have is not answered by a job that has ended: its record was evicted.
+#[test]
+fn ended_job_does_not_answer_a_miss() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (simulation, counts) = (simulation(scratch.path()), Arc::<Counts>::default());
+    let mut first = tracker(&simulation, scratch.path());
+    first.step(calls(10, &counts), &[]);
+    simulation.world().advance(Duration::from_secs(1));
+    first.step(Vec::new(), &[]);
+    for _ in 0..300 {
+        simulation.world().advance(Duration::from_secs(1));
+    }
+    assert_eq!(simulation.world().runs.len(), 10);
+    let mut second = tracker(&simulation, scratch.path());
+    let mut next = second.step(calls(10, &counts), &[]);
+    while let Some(time) = next {
+        simulation.world().advance(time.max(Duration::from_millis(1)));
+        next = second.step(Vec::new(), &[]);
+    }
+    assert_eq!(counts.done.load(SeqCst), 10);
+    let world = simulation.world();
+    assert_eq!(world.runs.values().sum::<usize>(), 20 + world.failures);
 }
 
 #[test]
@@ -385,14 +432,18 @@ fn next_tracker_submits_nothing_that_is_queued() {
         simulation.world().advance(Duration::from_millis(60));
         first.step(Vec::new(), &[]);
     }
-    simulation.world().commands.clear();
+    // The process of the first tracker is killed.
+    for batch in first.directory.batches().unwrap() {
+        first.directory.unwatch(&batch, &first.mark).unwrap();
+    }
     let mut second = tracker(&simulation, scratch.path());
     let mut next = second.step(calls(2000, &counts), &[]);
     while let Some(time) = next {
         simulation.world().advance(time.max(Duration::from_millis(1)));
         next = second.step(Vec::new(), &[]);
+        assert!(simulation.now() < Duration::from_hours(5));
     }
-    assert_eq!(second.stats().reattached, 2000 + second.stats().resubmitted - second.stats().submitted);
+    assert_eq!((second.stats().reattached, second.stats().submitted), (2000, second.stats().resubmitted));
     assert_eq!(counts.done.load(SeqCst), 2000);
     let world = simulation.world();
     assert_eq!(world.runs.values().sum::<usize>(), 2000 + world.failures);

@@ -101,8 +101,9 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
             let named = if call.previous.is_none() { self.directory.read_key(&call.key) } else { Ok(None) };
             match named {
                 Ok(None) => new.push(call),
-                Ok(Some(place)) if self.exists(&place) => self.attach(&place, call),
-                // The batch was removed after its calls were recorded.
+                Ok(Some(place)) if self.exists(&place) && !self.has_result(&place) => self.attach(&place, call),
+                // The batch was removed after its calls were recorded, or the job has ended and the record was evicted. A new
+                // job looks the call up, and computes it only if there is no record.
                 Ok(Some(place)) => new.push(Waiting { previous: Some((place, false)), ..call }),
                 Err(error) => fail(call, &format!("the key file of the call cannot be read: {error}")),
             }
@@ -123,6 +124,13 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
         let array: Vec<u32> = elements.keys().copied().collect();
         self.stats.resubmitted += elements.values().filter(|element| element.submissions > 1).count() as u64;
         let mut batch = Batch::new(true, elements);
+        // Equal calls of this process have been attached to the elements.
+        for (at, attached) in self.batches.remove(&name).map(|batch| batch.elements).unwrap_or_default() {
+            match batch.elements.get_mut(&at) {
+                Some(element) => element.callers.extend(attached.callers),
+                None => drop(batch.elements.insert(at, attached)),
+            }
+        }
         let answer = self.run_sbatch(&name, resources, &array);
         let job = match answer {
             Ok(job) => job,
@@ -161,6 +169,11 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
 
     fn exists(&self, place: &Place) -> bool {
         self.batches.contains_key(&place.batch) || self.directory.exists(&place.batch)
+    }
+
+    /// Returns whether the element has ended with a result.
+    fn has_result(&self, place: &Place) -> bool {
+        self.directory.outcome(place).is_ok_and(|outcome| outcome.result.is_ok())
     }
 
     /// Waits for the element that the call's key names.
