@@ -111,14 +111,12 @@ impl<S: Scheduler, C: Caller> Tracker<S, C> {
                 self.list(&name);
             }
             let Some(batch) = self.batches.get_mut(&name) else { continue };
-            let is_due = batch.is_fresh || now >= batch.read + NEWS;
             match self.directory.changed(&name, &self.mark) {
-                Ok(changed) if batch.changed == Some(changed) && !is_due => {}
+                Ok(changed) if batch.changed == Some(changed) && now < batch.next_read => {}
                 Ok(changed) => {
-                    batch.is_fresh = batch.changed != Some(changed);
-                    batch.changed = Some(changed);
-                    batch.read = now;
-                    has_changed |= batch.is_fresh;
+                    let is_new = batch.changed.replace(changed) != Some(changed);
+                    batch.next_read = if is_new { now } else { now + NEWS };
+                    has_changed |= is_new;
                     self.read_news(&name);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => self.batch_is_gone(&name),

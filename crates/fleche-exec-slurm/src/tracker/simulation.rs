@@ -2,7 +2,7 @@
 //! submissions without an answer. The simulation answers in the texts of Slurm.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt::Write,
     path::Path,
     sync::{
@@ -49,7 +49,7 @@ struct World {
     /// Elements in the order of their starts.
     pending: VecDeque<(u64, u32)>,
     /// When elements end, or are forgotten after their end.
-    ends: BTreeMap<(Duration, u64, u32), ()>,
+    ends: BTreeSet<(Duration, u64, u32)>,
     next: u64,
     random: u64,
     away: Option<(Duration, Duration)>,
@@ -89,9 +89,9 @@ impl World {
             let next = self.start(&self.place(id, at));
             self.change(id, at, next);
         }
-        while let Some(((when, id, at), ())) = self.ends.pop_first() {
+        while let Some((when, id, at)) = self.ends.pop_first() {
             if when > self.now {
-                self.ends.insert((when, id, at), ());
+                self.ends.insert((when, id, at));
                 break;
             }
             let next = match self.arrays[&id].elements[&at] {
@@ -113,7 +113,7 @@ impl World {
             Some(State::Failed) => Some(self.now + Duration::from_mins(5)),
             Some(State::Pending) | None => None,
         };
-        self.ends.extend(event.map(|when| ((when, id, at), ())));
+        self.ends.extend(event.map(|when| (when, id, at)));
         let elements = &mut self.arrays.get_mut(&id).unwrap().elements;
         match next {
             Some(state) => elements.insert(at, state),
@@ -303,7 +303,7 @@ fn simulation(root: &Path) -> Simulation {
         directory: SharedDirectory::open(&root.join("shared")).unwrap(),
         arrays: BTreeMap::new(),
         pending: VecDeque::new(),
-        ends: BTreeMap::new(),
+        ends: BTreeSet::new(),
         next: 0,
         random: 7,
         away: None,
@@ -353,7 +353,7 @@ fn run(count: usize) -> Simulation {
     let repeated: usize = world.runs.values().map(|runs| runs - 1).sum();
     assert_eq!(repeated, world.failures, "a call runs again only if its node has failed");
     assert_eq!(world.runs.len(), count);
-    let minutes = (world.now - begun).as_secs() / 60;
+    let minutes = world.now.saturating_sub(begun).as_secs() / 60;
     println!(
         "{count} calls, {minutes} minutes, {} failed nodes, {} unanswered submissions: {:?}, {} lines of the queue, {:?}",
         world.failures,

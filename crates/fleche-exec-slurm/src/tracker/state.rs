@@ -138,10 +138,9 @@ pub(super) struct Batch<C> {
     pub(super) elements: BTreeMap<u32, Element<C>>,
     /// The time of the last change of the news.
     pub(super) changed: Option<SystemTime>,
-    /// When the news were read.
-    pub(super) read: Duration,
-    /// Whether the news must be read again: a change within the same tick of the file server's clock would not show.
-    pub(super) is_fresh: bool,
+    /// When the news are read even if their directory shows no change. A change within the same tick of the file server's
+    /// clock does not show.
+    pub(super) next_read: Duration,
     /// Whether all files must be listed, because elements may have ended before this process waited for them.
     pub(super) is_unlisted: bool,
     /// When the scheduler was asked for details of the array.
@@ -280,8 +279,7 @@ impl<C> Batch<C> {
             is_own,
             elements,
             changed: None,
-            read: Duration::ZERO,
-            is_fresh: true,
+            next_read: Duration::ZERO,
             is_unlisted: false,
             asked: Duration::ZERO,
             lines: 0,
