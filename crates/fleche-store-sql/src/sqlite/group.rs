@@ -53,6 +53,8 @@ enum Progress {
     MayTry,
     /// Another thread has run the statements.
     Done(Result<Vec<i64>, DbError>),
+    /// The thread no longer waits.
+    Left,
 }
 
 impl Waiter {
@@ -111,7 +113,7 @@ impl Group {
 
     /// Waits until this thread may write, or another thread has run the statements.
     fn wait(&self, statements: Option<&[Statement<'_>]>, limit: Limit) -> Result<Awaited<'_>, DbError> {
-        let waiter = {
+        let place = {
             let mut writers = self.writers();
             if writers.may_overtake() {
                 return Ok(Awaited::Turn(self.begin(&mut writers)));
@@ -120,8 +122,9 @@ impl Group {
             let statements = statements.filter(|statements| length(statements) <= MAX_SHARED_LEN);
             let statements = statements.map(|statements| statements.iter().map(Statement::to_static).collect());
             writers.queue.push_back(Queued { waiter: waiter.clone(), statements });
-            waiter
+            QueuePlace { group: self, waiter }
         };
+        let waiter = &place.waiter;
         let is_over = |progress: &Progress| !matches!(progress, Progress::Waiting);
         loop {
             let in_time = limit.wait_until(&waiter.state, &waiter.changed, is_over, "other threads are writing");
@@ -131,19 +134,14 @@ impl Group {
             if let Progress::Done(result) = progress {
                 return Ok(Awaited::Done(result));
             }
-            let place = writers.queue.iter().position(|queued| Arc::ptr_eq(&queued.waiter, &waiter));
-            match (timed_out, place) {
-                (None, Some(place)) if !writers.is_writing => {
-                    writers.queue.remove(place);
+            match (timed_out, writers.place_of(waiter)) {
+                (None, Some(at)) if !writers.is_writing => {
+                    writers.queue.remove(at);
                     return Ok(Awaited::Turn(self.begin(&mut writers)));
                 }
                 // Another thread has begun to write first.
                 (None, _) => {}
-                (Some(error), Some(place)) => {
-                    writers.queue.remove(place);
-                    writers.wake_next();
-                    return Err(error);
-                }
+                (Some(error), Some(_)) => return Err(error),
                 // Another thread is running the statements, and cannot be stopped.
                 (Some(_), None) => {
                     drop(writers);
@@ -176,10 +174,34 @@ impl Writers {
         !self.is_writing && self.queue.front().is_none_or(is_harmless)
     }
 
+    fn place_of(&self, waiter: &Arc<Waiter>) -> Option<usize> {
+        self.queue.iter().position(|queued| Arc::ptr_eq(&queued.waiter, waiter))
+    }
+
     /// Wakes the first thread in the queue if no thread writes.
     fn wake_next(&self) {
-        if let Some(next) = self.queue.front().filter(|_| !self.is_writing) {
-            next.waiter.tell(Progress::MayTry);
+        let Some(next) = self.queue.front().filter(|_| !self.is_writing) else { return };
+        // A thread that runs code of its executor when a wait ends may have several places, and looks only at the last one.
+        for Queued { waiter, .. } in self.queue.iter().filter(|queued| queued.waiter.thread == next.waiter.thread) {
+            waiter.tell(Progress::MayTry);
+        }
+    }
+}
+
+/// The place of a thread in the queue, which it leaves when this is dropped, even if its executor panics.
+struct QueuePlace<'a> {
+    group: &'a Group,
+    waiter: Arc<Waiter>,
+}
+
+impl Drop for QueuePlace<'_> {
+    fn drop(&mut self) {
+        let mut writers = self.group.writers();
+        // If another thread has taken the statements, it does not put them back.
+        *self.waiter.state.lock().ignore_poison() = Progress::Left;
+        if let Some(at) = writers.place_of(&self.waiter) {
+            writers.queue.remove(at);
+            writers.wake_next();
         }
     }
 }
@@ -231,7 +253,9 @@ impl Turn<'_> {
     fn put_back(&mut self) {
         let mut writers = self.group.writers();
         for Queued { waiter, .. } in self.taken.drain(..).rev() {
-            writers.queue.push_front(Queued { waiter, statements: None });
+            if !matches!(*waiter.state.lock().ignore_poison(), Progress::Left) {
+                writers.queue.push_front(Queued { waiter, statements: None });
+            }
         }
     }
 
@@ -464,14 +488,16 @@ mod tests {
         assert_eq!(scratch.stored(), [1, 2]);
     }
 
-    /// A pool that writes 9 when its thread resumes for the first time.
-    struct Writing {
+    /// The code that an executor runs when its thread resumes for the first time.
+    type Resume = Box<dyn FnOnce(&Scratch) + Send>;
+
+    struct Resuming {
         scratch: Arc<Scratch>,
         paused: Mutex<Option<mpsc::Sender<()>>>,
-        resumed: Mutex<Option<Numbers>>,
+        resume: Mutex<Option<Resume>>,
     }
 
-    impl Pool for Writing {
+    impl Pool for Resuming {
         fn run_or_prioritize(&self, _: AwaitedJob<'_>, _: bool) {}
 
         fn pause(&self, _: Option<Arc<dyn AwaitedWork>>) {
@@ -481,34 +507,77 @@ mod tests {
         }
 
         fn resume(&self) {
-            let mut resumed = self.resumed.lock().unwrap();
-            if resumed.is_none() {
-                *resumed = Some(self.scratch.group.write(&[insert(9)], limit(), || self.scratch.connect()));
+            let resume = self.resume.lock().unwrap().take();
+            if let Some(resume) = resume {
+                resume(&self.scratch);
             }
         }
     }
 
+    /// Inserts 1 with this many bytes of parameters, on a thread that waits for its turn and then runs `resume`. Returns the
+    /// database, and the result unless the thread has panicked.
+    fn insert_and_resume(
+        bytes: usize,
+        resume: impl FnOnce(&Scratch) + Send + 'static,
+    ) -> (Arc<Scratch>, Option<Numbers>) {
+        let scratch = Arc::new(Scratch::new());
+        let (sender, paused) = mpsc::channel();
+        let resume: Resume = Box::new(resume);
+        let (paused_once, resume) = (Mutex::new(Some(sender)), Mutex::new(Some(resume)));
+        let pool = Arc::new(Resuming { scratch: scratch.clone(), paused: paused_once, resume });
+        let put = "INSERT INTO t SELECT $1, NULL WHERE length($2) > 0 RETURNING n";
+        let put = Statement::new(put).integer(1).bytes(vec![7; bytes]);
+        let turn = scratch.turn();
+        let waiting = thread::spawn({
+            let scratch = scratch.clone();
+            move || within(pool, || scratch.group.write(&[put], limit(), || scratch.connect()))
+        });
+        paused.recv().unwrap();
+        drop(turn);
+        let inserted = waiting.join().ok();
+        scratch.commits();
+        (scratch, inserted)
+    }
+
     #[test]
     fn executor_of_a_waiting_thread_can_write_before_that_thread() {
-        for size in [1, MAX_SHARED_LEN + 1] {
-            let scratch = Arc::new(Scratch::new());
-            let (sender, paused) = mpsc::channel();
-            let paused_once = Mutex::new(Some(sender));
-            let pool = Arc::new(Writing { scratch: scratch.clone(), paused: paused_once, resumed: Mutex::default() });
-            let put = "INSERT INTO t SELECT $1, NULL WHERE length($2) > 0 RETURNING n";
-            let put = Statement::new(put).integer(1).bytes(vec![7; size]);
-            let turn = scratch.turn();
-            let waiting = thread::spawn({
-                let (pool, scratch) = (pool.clone(), scratch.clone());
-                move || within(pool, || scratch.group.write(&[put], limit(), || scratch.connect()))
+        for bytes in [1, MAX_SHARED_LEN + 1] {
+            let (scratch, inserted) = insert_and_resume(bytes, |scratch| {
+                assert_eq!(scratch.group.write(&[insert(9)], limit(), || scratch.connect()).unwrap(), [9]);
             });
-            paused.recv().unwrap();
-            drop(turn);
-            assert_eq!(waiting.join().unwrap().unwrap(), [1]);
-            assert_eq!(pool.resumed.lock().unwrap().take().unwrap().unwrap(), [9]);
+            assert_eq!(inserted.unwrap().unwrap(), [1]);
             assert_eq!(scratch.stored(), [1, 9]);
-            scratch.commits();
         }
+    }
+
+    #[test]
+    fn executor_of_a_waiting_thread_can_wait_for_its_turn_in_the_same_thread() {
+        let (scratch, inserted) = insert_and_resume(1, |scratch| {
+            let (sender, has_turn) = mpsc::channel();
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    let turn = scratch.turn();
+                    sender.send(()).unwrap();
+                    // Both writes of the thread are in the queue.
+                    while scratch.group.0.lock().unwrap().queue.len() < 2 {
+                        thread::yield_now();
+                    }
+                    drop(turn);
+                });
+                has_turn.recv().unwrap();
+                assert_eq!(scratch.group.write(&[insert(9)], limit(), || scratch.connect()).unwrap(), [9]);
+            });
+        });
+        assert_eq!(inserted.unwrap().unwrap(), [1]);
+        assert_eq!(scratch.stored(), [1, 9]);
+    }
+
+    #[test]
+    fn panic_of_the_executor_of_a_waiting_thread_does_not_block_other_threads() {
+        let (scratch, inserted) = insert_and_resume(MAX_SHARED_LEN + 1, |_| panic_any("resume"));
+        assert!(inserted.is_none());
+        assert_eq!(scratch.group.write(&[insert(2)], limit(), || scratch.connect()).unwrap(), [2]);
+        assert_eq!(scratch.stored(), [2]);
     }
 
     #[test]

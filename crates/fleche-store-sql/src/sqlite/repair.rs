@@ -13,6 +13,7 @@ use std::{
 use fleche_core::{
     Error, Result,
     job::blocking_hooks,
+    spi::counted,
     store::kit::{LockResultExt as _, Place, StoreName, beside, log, written_file},
 };
 use rusqlite::{
@@ -138,9 +139,13 @@ impl Repair {
         });
         let Recovered { values, records, leases, quarantined } = recovered?;
         log::warn!(
-            "{} was damaged ({failed}) and has been repaired: {values} values, {records} records, {leases} claims and {quarantined} \
-             entries of `fleche_damaged` were recovered; the damaged file is kept as {}",
+            "{} was damaged ({failed}) and has been repaired: {}, {}, {} and {} of `fleche_damaged` could be read and are kept; \
+             the damaged file is kept as {}",
             self.name,
+            counted(values, "value", "values"),
+            counted(records, "record", "records"),
+            counted(leases, "claim", "claims"),
+            counted(quarantined, "entry", "entries"),
             copy.display(),
         );
         Ok(true)
