@@ -7,9 +7,8 @@ mod trust;
 mod unknown_backend;
 
 pub(crate) use fallback::{Fallback, fallback, ignore, new_memory};
-pub(crate) use file::ConfiguredExecutor;
-pub(crate) use file::SearchRootOverride;
 pub use file::{CONFIG_FILE, CONFIG_VARIABLE, ConfigFile};
+pub(crate) use file::{ConfiguredExecutor, SearchRootOverride, expand_home};
 pub(crate) use named::configured_executors;
 pub use trust::MAX_CONFIG_LEN;
 pub(crate) use unknown_backend::{did_you_mean, list};

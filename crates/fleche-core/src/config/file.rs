@@ -140,16 +140,12 @@ pub(super) fn executors_from_environment() -> Result<BTreeMap<String, Configured
         toml::from_str(text).map_err(|error| unusable_file(path, trimmed(&error)))
     };
     let mut found = BTreeMap::new();
-    let mut unusable = None;
     read_environment(parse, |path, file| {
-        for (name, mut table) in file.executors {
-            if let Err(why) = table.get_mut("directory").map_or(Ok(()), expand_home) {
-                unusable.get_or_insert_with(|| unusable_file(path, format!("`[executor.{name}]`: {why}")));
-            }
+        for (name, table) in file.executors {
             found.entry(name).or_insert_with(|| ConfiguredExecutor { file: path.to_owned(), table });
         }
     })?;
-    unusable.map_or(Ok(found), Err)
+    Ok(found)
 }
 
 /// Reads the file that [`FLECHE_CONFIG`](CONFIG_VARIABLE) names or, if it is not set, those that a search finds.
@@ -246,11 +242,11 @@ fn home_directory() -> Option<PathBuf> {
     env::home_dir().filter(|path| path.is_absolute())
 }
 
-/// Replaces `~` with the home directory in every path of a store's configuration, including those of nested stores.
+/// Replaces `~` with the home directory in every path of a configuration, including those of nested stores.
 ///
 /// # Errors
 /// Fails with the reason if a path that begins with `~` cannot be used.
-fn expand_home(config: &mut Value) -> Result<(), String> {
+pub(crate) fn expand_home(config: &mut Value) -> Result<(), String> {
     match config {
         Value::String(text) => {
             if let Some((before, after)) = split_at_tilde(text) {

@@ -14,7 +14,7 @@ use super::{
     wrapped::{WeakWrapped, wrap_executor},
 };
 use crate::{
-    config::{ConfiguredExecutor, configured_executors, did_you_mean, list},
+    config::{ConfiguredExecutor, configured_executors, did_you_mean, expand_home, list},
     error::{Error, Result},
     runtime::{fork::ensure_not_forked, lock::LockResultExt},
 };
@@ -24,7 +24,7 @@ use crate::{
 static OPEN: LazyLock<Mutex<HashMap<String, WeakWrapped>>> = LazyLock::new(Mutex::default);
 
 /// Opens the executor with this name, [wrapped](super::wrap_executor). While it is open, the same name
-/// returns the same executor, as long as its settings are the same.
+/// returns the same executor, as long as its settings are the same and from the same file.
 ///
 /// The name is one that a [configuration file](crate::config::ConfigFile) defines, so that a program can be moved from the threads of a laptop
 /// to another executor without a change to its code:
@@ -61,7 +61,7 @@ pub fn executor_named(name: &str) -> Result<Wrapped<Arc<dyn Executor>>> {
     // Before the lock, which another thread of the parent may have held at the fork.
     ensure_not_forked(|| format!("the executor `{name}`"))?;
     let settings = Settings::find(name, &configured_executors()?)?;
-    let identity = format!("{name}\n{}", settings.table);
+    let identity = settings.identity();
     let is_open = OPEN.lock().ignore_poison().get(&identity).and_then(WeakWrapped::upgrade);
     if let Some(executor) = is_open {
         return Ok(executor);
@@ -100,16 +100,19 @@ impl Settings {
         }
         let known: BTreeSet<_> = types.iter().copied().chain(configured.keys().map(String::as_str)).collect();
         let near = did_you_mean(name, known.iter().copied());
-        let why = format!(
-            "there is no executor `{name}`{near} Known executors: {}{}",
-            list(known),
-            unlinked(types.is_empty())
-        );
+        let why = format!("there is no executor `{name}`{near} Known executors: {}", listed(known, types.is_empty()));
         Err(Error::Config { place: "executor configuration".to_owned(), why })
     }
 
+    /// Returns text that differs for different settings, and for equal settings in two files, whose relative paths differ.
+    fn identity(&self) -> String {
+        format!("{}\n{}", self.place, self.table)
+    }
+
     fn open(self) -> Result<Arc<dyn Executor>> {
-        let Self { table, place, file } = self;
+        let Self { mut table, place, file } = self;
+        let expanded = table.get_mut("directory").map_or(Ok(()), expand_home);
+        expanded.map_err(|why| Error::Config { place: place.clone(), why })?;
         let kind = table.get("type").and_then(Value::as_str).map(str::to_owned);
         let mut config = Box::<dyn ExecutorConfig>::deserialize(table).map_err(|error| {
             let why = explain(error.message(), kind.as_deref());
@@ -135,10 +138,31 @@ fn explain(message: &str, kind: Option<&str>) -> String {
         }
         Some(_) => return message.to_owned(),
     };
-    let linked = list(types.iter().copied());
-    format!("{no_executor} Known types: {linked}{}", unlinked(types.is_empty()))
+    format!("{no_executor} Known types: {}", listed(types.iter().copied(), types.is_empty()))
 }
 
-fn unlinked(is_empty: bool) -> &'static str {
-    if is_empty { "none; add `use fleche_exec as _;` to the program" } else { "" }
+/// Returns the names as text. If no type of executor is linked, the text says how to link some.
+fn listed<'a>(names: impl IntoIterator<Item = &'a str>, none_linked: bool) -> String {
+    let names = Some(list(names)).filter(|names| !names.is_empty());
+    let cure = if none_linked { "; add `use fleche_exec as _;` to the program" } else { "" };
+    format!("{}{cure}", names.as_deref().unwrap_or("none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // This test binary links no executor.
+    #[test]
+    fn unknown_name_says_how_to_link_executors() {
+        let error = |configured: &[&str]| {
+            let settings = || ConfiguredExecutor { file: PathBuf::new(), table: Table::new() };
+            let configured = configured.iter().map(|name| ((*name).to_owned(), settings())).collect();
+            Settings::find("clustr", &configured).map(drop).unwrap_err().to_string()
+        };
+        let cure = "; add `use fleche_exec as _;` to the program";
+        assert!(error(&[]).ends_with(&format!("no executor `clustr`. Known executors: none{cure}")), "{}", error(&[]));
+        let said = error(&["cluster"]);
+        assert!(said.ends_with(&format!("did you mean `cluster`? Known executors: `cluster`{cure}")), "{said}");
+    }
 }

@@ -79,9 +79,34 @@ fn relative_paths_are_in_the_directory_of_the_file_and_tilde_is_the_home_directo
         let error = use_in_worker(directory.path(), "there").unwrap_err();
         assert!(error.contains(&format!("<{}>", expected.display())), "{error}");
     }
-    let directory = with_file("[executor.there]\ntype = \"placed\"\ndirectory = \"~other/jobs\"\n");
+    let directory = with_file(
+        "[executor.there]\ntype = \"placed\"\ndirectory = \"~other/jobs\"\n[executor.small]\ntype = \"serial\"\n",
+    );
     let error = use_in_worker(directory.path(), "there").unwrap_err();
     assert!(error.contains("`[executor.there]`") && error.contains("`~other/jobs`"), "{error}");
+    // The other executors of the file can be used.
+    assert!(use_in_worker(directory.path(), "small").is_ok());
+}
+
+/// Opens an executor by the name in each of two directories, and returns whether both are one executor.
+#[allow(clippy::needless_pass_by_value)] // Submitted functions own their arguments.
+fn are_one(name: String, directories: [PathBuf; 2]) -> bool {
+    let [first, second] = directories.map(|directory| {
+        std::env::set_current_dir(directory).unwrap();
+        executor_named(&name).unwrap()
+    });
+    Arc::ptr_eq(first.inner(), second.inner())
+}
+
+#[test]
+fn equal_settings_in_two_files_open_two_executors() {
+    // Their relative paths would lead to different directories.
+    let directories = [(); 2].map(|()| with_file("[executor.small]\ntype = \"serial\"\n"));
+    let [one, other] = directories.each_ref().map(|directory| directory.path().to_owned());
+    for (second, expected) in [(&one, true), (&other, false)] {
+        let directories = [one.clone(), second.clone()];
+        assert_eq!(result(pool(1).submit(are_one, ("small".to_owned(), directories))), Ok(expected));
+    }
 }
 
 #[test]
