@@ -92,7 +92,7 @@ impl FromStr for HotTier {
     }
 }
 
-/// Writes the settings: `64 MiB`, `64 MiB, at most 10s old`, or `off`.
+/// Writes the settings: `64.0 MiB`, `64.0 MiB, at most 10s old`, or `off`.
 impl fmt::Display for HotTier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.size == 0 {

@@ -46,6 +46,8 @@ impl fmt::Display for Resources {
             self.gpus.map(|count| counted(count, "GPU", "GPUs").to_string()),
             self.timeout.map(|limit| format!("at most {}", humantime::format_duration(limit))),
             self.retries.map(|count| counted(count, "retry", "retries").to_string()),
+            self.nodes.map(|count| counted(count, "node", "nodes").to_string()),
+            self.tasks.map(|count| counted(count, "task", "tasks").to_string()),
             self.working_dir.as_ref().map(|path| format!("in {}", path.display())),
         ];
         let env = self.env.keys().map(|name| format!("variable {name}"));
@@ -174,10 +176,10 @@ mod tests {
     fn display_writes_what_is_requested_without_values_of_the_environment() {
         assert_eq!(Resources::new().to_string(), "no resources");
         let all = Resources::new().cores(1).memory_mb(2048).gpus(2).timeout(Duration::from_secs(90)).retries(1);
-        let all = all.working_dir("/data").env("TOKEN", "secret").option("partition", "short");
+        let all = all.nodes(2).tasks(1).working_dir("/data").env("TOKEN", "secret").option("partition", "short");
         assert_eq!(
             all.to_string(),
-            "1 core, 2048 MiB, 2 GPUs, at most 1m 30s, 1 retry, in /data, variable TOKEN, option partition=short"
+            "1 core, 2048 MiB, 2 GPUs, at most 1m 30s, 1 retry, 2 nodes, 1 task, in /data, variable TOKEN, option partition=short"
         );
     }
 }

@@ -24,7 +24,7 @@ pub enum Reach {
     Shared,
 }
 
-/// Writes the name in [`BackendInfo`] listings and configurations: `shared`.
+/// Writes the name as [`Serialize`] does: `shared`.
 impl fmt::Display for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -133,13 +133,12 @@ impl fmt::Display for Query {
         f.write_str(if self.function.is_some() { "calls of " } else { "all calls" })?;
         f.write_str(self.function.as_deref().unwrap_or_default())?;
         let version = self.version.map(|version| format!("version {version}"));
-        let since = self.since.map(|since| format!("written since {since}"));
         let conditions = version.into_iter().chain(self.arguments.iter().map(ToString::to_string));
-        let conditions = conditions.chain(self.metadata.iter().map(ToString::to_string)).chain(since);
+        let conditions = conditions.chain(self.metadata.iter().map(ToString::to_string));
         for (nth, condition) in conditions.enumerate() {
             write!(f, "{} {condition}", if nth == 0 { " with" } else { "," })?;
         }
-        Ok(())
+        self.since.map_or(Ok(()), |since| write!(f, ", written since {since}"))
     }
 }
 

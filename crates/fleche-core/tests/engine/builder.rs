@@ -99,6 +99,8 @@ fn settings_queries_and_records_are_printed_for_people() {
     assert_eq!(tiers.map(|tier| tier.to_string()), ["off", "64.0 MiB", "1.0 MiB, at most 1m 30s old"]);
     assert_eq!(Query::new().to_string(), "all calls");
     assert_eq!(Query::new().function("f").to_string(), "calls of f");
+    let recent = Query::new().since(Timestamp(1_777_636_800_000_000_000));
+    assert_eq!(recent.to_string(), "all calls, written since 2026-05-01T12:00:00Z");
     let query = Query::new().function("f").version(2).argument("x", "text").unwrap().tag("project", "alloys");
     let query = query.since(Timestamp(1_777_636_800_000_000_000));
     assert_eq!(
