@@ -2,7 +2,7 @@
 
 mod fallback;
 pub(crate) mod file;
-mod named;
+pub(crate) mod named;
 mod trust;
 mod unknown_backend;
 

@@ -13,7 +13,7 @@ pub use crate::claim::{
     leader::{Leader, Role, join_call},
     remote_cycles::PublishedWait,
 };
-pub use crate::config::file::search_directory as config_directory;
+pub use crate::config::{file::search_directory as config_directory, named::remote_from_environment};
 pub use crate::context::{binding::WeakBinding, stack::enclosing_calls, task_info::with_known_miss};
 pub use crate::executor::remote::{Isolator, PortableCall, Reply, RunIsolated};
 pub use crate::job::{error::catch_panic, state::CancelHook};

@@ -8,9 +8,10 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,13 +22,14 @@ use fleche_core::{
 
 use crate::{
     frame::{self, CHUNK, Chunks, Frame, Kind},
-    operation::Operation,
+    operation::{Operation, status},
 };
 
 /// A channel to another process, for all threads except the one that reads it.
 pub struct Client {
     /// The process at the other end, for messages.
-    server: &'static str,
+    server: String,
+    limit: Option<Limit>,
     out: Mutex<Out>,
     /// The number of threads that wait to write a small frame.
     urgent: AtomicUsize,
@@ -38,6 +40,13 @@ pub struct Client {
     pending: Arc<PendingReplies>,
     /// The thread that writes large results while the next bodies run, started when it is first needed.
     delayed_writes: Mutex<Option<DelayedWrites>>,
+}
+
+/// The limit of the time that a request may take.
+struct Limit {
+    time: Duration,
+    /// Ends the connection, so that its reader ends too.
+    close: Box<dyn Fn() + Send + Sync>,
 }
 
 struct Out {
@@ -54,6 +63,14 @@ struct Waiting {
     ended: Option<String>,
 }
 
+/// The answer to a request.
+pub(crate) enum Answer {
+    /// The operation was performed, with these bytes as its result.
+    Bytes(Option<Bytes>),
+    /// The server does not know the operation.
+    Unknown,
+}
+
 struct DelayedWrites {
     results: SyncSender<Chunks<Vec<u8>>>,
     thread: JoinHandle<io::Result<()>>,
@@ -67,9 +84,10 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// Creates the client that writes to this stream. `server` is the process at the other end, for messages.
-    pub fn new(stream: impl Write + Send + 'static, server: &'static str) -> Self {
+    pub fn new(stream: impl Write + Send + 'static, server: impl Into<String>) -> Self {
         Self {
-            server,
+            server: server.into(),
+            limit: None,
             out: Mutex::new(Out { stream: Box::new(stream), queued: Vec::new() }),
             urgent: AtomicUsize::new(0),
             numbers: AtomicU64::new(0),
@@ -77,6 +95,13 @@ impl Client {
             pending: Arc::default(),
             delayed_writes: Mutex::default(),
         }
+    }
+
+    /// Limits the time of each request. If the server does not answer in time, nor to a ping, `close` is called to end the
+    /// connection. By default, requests wait for as long as the connection exists.
+    #[must_use]
+    pub(crate) fn with_limit(self, time: Duration, close: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { limit: Some(Limit { time, close: Box::new(close) }), ..self }
     }
 
     /// Marks this thread as the reader of the channel until the guard is dropped.
@@ -145,31 +170,77 @@ impl Client {
 
     /// Performs an operation on a store of the server, and waits for the answer.
     pub(crate) fn request(&self, kind: Kind, store: u64, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
+        match self.try_request(kind, store, operation, bytes)? {
+            Answer::Bytes(bytes) => Ok(bytes),
+            Answer::Unknown => Err(self.error("it does not know this operation: its version is older")),
+        }
+    }
+
+    /// Like [`request`](Self::request), for operations that older servers may not know.
+    pub(crate) fn try_request(&self, kind: Kind, store: u64, operation: &Operation, bytes: &[u8]) -> Result<Answer> {
         // The server works on every request, except on those that wait for a claim.
-        let _pending = (!matches!(operation, Operation::AwaitClaim(..))).then(|| self.pending.ask());
+        let is_wait = matches!(operation, Operation::AwaitClaim(..));
+        let _pending = (!is_wait).then(|| self.pending.ask());
         let operation = encoding::to_vec(operation)?;
+        let answer = self.ask(kind, &[&store.to_le_bytes(), &operation, bytes], is_wait)?;
+        let text_at = |part| String::from_utf8_lossy(&answer.part(part)).into_owned();
+        let text = || text_at(1);
+        match answer.part(0).first() {
+            Some(&status::NOTHING) => Ok(Answer::Bytes(None)),
+            Some(&status::BYTES) => Ok(Answer::Bytes(Some(answer.part(1)))),
+            Some(&status::TIMED_OUT) => Err(self.error(io::Error::new(io::ErrorKind::TimedOut, text()))),
+            Some(&status::UNKNOWN) => Ok(Answer::Unknown),
+            Some(&status::DAMAGED) => Err(Error::Damaged { entry: text_at(1), why: text_at(2) }),
+            _ => Err(self.error(text())),
+        }
+    }
+
+    /// Sends a frame and waits for its answer. An answer that `may_be_late` is waited for while the connection works.
+    fn ask(&self, kind: Kind, parts: &[&[u8]], may_be_late: bool) -> Result<Frame> {
         let number = self.number();
         let (answered, answer) = sync_channel(1);
         {
             let mut waiting = self.waiting();
             if let Some(why) = &waiting.ended {
-                return Err(self.gone(why));
+                return Err(self.gone(io::ErrorKind::NotConnected, why));
             }
             waiting.requests.insert(number, answered);
         }
-        if let Err(error) = self.send(kind, number, &[&store.to_le_bytes(), &operation, bytes]) {
+        if let Err(error) = self.send(kind, number, parts) {
             self.waiting().requests.remove(&number);
-            return Err(self.gone(&error));
+            if let Some(limit) = &self.limit {
+                // Half of the frame may have been written.
+                (limit.close)();
+            }
+            return Err(self.gone(error.kind(), &error));
         }
-        // `fail_all` drops the sender.
-        let answer: Frame =
-            answer.recv().map_err(|_| self.gone(&self.waiting().ended.as_deref().unwrap_or_default()))?;
-        let text = || String::from_utf8_lossy(&answer.part(1)).into_owned();
-        match answer.part(0).first() {
-            Some(0) => Ok(None),
-            Some(1) => Ok(Some(answer.part(1))),
-            Some(3) => Err(self.error(io::Error::new(io::ErrorKind::TimedOut, text()))),
-            _ => Err(self.error(text())),
+        loop {
+            let received = match &self.limit {
+                None => answer.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(limit) => answer.recv_timeout(limit.time),
+            };
+            match received {
+                Ok(answer) => return Ok(answer),
+                // `fail_all` has dropped the sender.
+                Err(RecvTimeoutError::Disconnected) => {
+                    let why = self.waiting().ended.clone().unwrap_or_default();
+                    return Err(self.gone(io::ErrorKind::NotConnected, &why));
+                }
+                Err(RecvTimeoutError::Timeout) if kind != Kind::PING && self.ask(Kind::PING, &[], false).is_ok() => {
+                    if !may_be_late {
+                        self.waiting().requests.remove(&number);
+                        // The answer to a quick request, such as a claim, has arrived before the one to the ping.
+                        return answer.try_recv().map_err(|_| self.timed_out());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.waiting().requests.remove(&number);
+                    if let Some(limit) = &self.limit {
+                        (limit.close)();
+                    }
+                    return Err(self.timed_out());
+                }
+            }
         }
     }
 
@@ -182,7 +253,7 @@ impl Client {
             self.queue(Kind::ONE_WAY, 0, &parts);
             return Ok(());
         }
-        self.send(Kind::ONE_WAY, 0, &parts).map_err(|error| self.gone(&error))
+        self.send(Kind::ONE_WAY, 0, &parts).map_err(|error| self.gone(error.kind(), &error))
     }
 
     /// Passes an answer to the thread that waits for it.
@@ -201,8 +272,28 @@ impl Client {
         waiting.requests.clear();
     }
 
-    fn gone(&self, why: &dyn fmt::Display) -> Error {
-        self.error(format!("the connection to {} has ended: {why}", self.server))
+    /// Returns whether the connection has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.waiting().ended.is_some()
+    }
+
+    /// Closes this end of the connection for writing, after all that has been sent.
+    pub(crate) fn close(&self) {
+        self.fail_all("this process has closed it");
+        let stream = mem::replace(&mut self.lock().stream, Box::new(io::sink()));
+        drop(stream);
+    }
+
+    fn timed_out(&self) -> Error {
+        let time = self.limit.as_ref().map_or(Duration::ZERO, |limit| limit.time);
+        self.error(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("it did not answer within {} s", time.as_secs_f64()),
+        ))
+    }
+
+    fn gone(&self, kind: io::ErrorKind, why: &dyn fmt::Display) -> Error {
+        self.error(io::Error::new(kind, format!("the connection to it has ended: {why}")))
     }
 
     fn error(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -21,10 +21,10 @@ use bytes::Bytes;
 pub struct Kind(pub u8);
 
 impl Kind {
-    /// Both directions: the first frame.
+    /// Both directions: the first frame. Part: a `Hello`.
     pub const HELLO: Self = Self(0);
     /// Both directions: a piece of the sender's large frame `number`. Parts: the size of the whole frame (8), and the piece.
-    pub const CHUNK: Self = Self(1);
+    pub(crate) const CHUNK: Self = Self(1);
     /// To the server: an operation on one of its stores. Parts: see `served_stores`.
     pub const REQUEST: Self = Self(2);
     /// To the server: like `REQUEST`, but performed by the thread that reads the channel.
@@ -33,6 +33,10 @@ impl Kind {
     pub const ONE_WAY: Self = Self(4);
     /// To the client: the answer to request `number`. Parts: see `served_stores`.
     pub const ANSWER: Self = Self(5);
+    /// To the server: answered at once, to show that the channel works.
+    pub const PING: Self = Self(6);
+    /// To the client: the server refuses to serve it. Part: the reason as text.
+    pub const BYE: Self = Self(7);
 }
 
 /// A message.
@@ -208,10 +212,10 @@ pub(crate) fn cut() -> io::Error {
 }
 
 /// The size of a piece in bytes. Frames with more bytes are sent in pieces.
-pub const CHUNK: usize = 1 << 18;
+pub(crate) const CHUNK: usize = 1 << 18;
 
 /// A large frame that is being sent.
-pub struct Chunks<P> {
+pub(crate) struct Chunks<P> {
     number: u64,
     head: Vec<u8>,
     parts: Vec<P>,
@@ -222,14 +226,14 @@ pub struct Chunks<P> {
 impl<P: AsRef<[u8]>> Chunks<P> {
     /// Creates the frame of this kind, number and parts. No other large frame that is being sent has the number
     /// `stream`.
-    pub fn new(stream: u64, kind: Kind, number: u64, parts: Vec<P>) -> Self {
+    pub(crate) fn new(stream: u64, kind: Kind, number: u64, parts: Vec<P>) -> Self {
         let head = head(kind, number, parts.iter().map(|part| part.as_ref().len()));
         let total = head.len() + parts.iter().map(|part| part.as_ref().len()).sum::<usize>() + end().len();
         Self { number: stream, head, parts, written: 0, total }
     }
 
     /// Writes the next piece. Returns whether there are more.
-    pub fn write_next(&mut self, channel: &mut impl Write) -> io::Result<bool> {
+    pub(crate) fn write_next(&mut self, channel: &mut impl Write) -> io::Result<bool> {
         let mut left = CHUNK.min(self.total - self.written);
         let mut head = head(Kind::CHUNK, self.number, [8, left].into_iter());
         head.extend_from_slice(&(self.total as u64).to_le_bytes());

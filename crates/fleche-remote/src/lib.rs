@@ -5,18 +5,30 @@
 
 mod claim_permits;
 mod client;
+mod config;
 mod frame;
+mod frame_writer;
+mod hello;
+mod limited_writer;
 mod operation;
 mod remote_stores;
 mod request_pool;
+mod results;
 mod served_stores;
+mod server;
+mod session;
+
+pub use config::RemoteConfig;
+pub use server::serve;
 
 /// What the executors of this workspace use. There is no compatibility between versions.
 pub mod spi {
     pub use crate::{
         claim_permits::{ClaimPermits, TaskPermit},
         client::Client,
-        frame::{CHUNK, Chunks, Frame, Kind, Reader, number},
+        frame::{Frame, Kind, Reader, number},
+        frame_writer::FrameWriter,
+        hello::{Hello, Role},
         operation::ServedStore,
         remote_stores::{LastRecord, RemoteCalls, RemoteValues},
         request_pool::RequestPool,

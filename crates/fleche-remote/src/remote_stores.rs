@@ -5,24 +5,54 @@ use std::{cell::Cell, sync::Arc, time::Duration};
 use bytes::Bytes;
 use fleche_core::{
     CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore,
+    call::RecordSummary,
     claim::{Claim, ClaimGuard, ClaimHolder, ContendedClaim, OnAcquired},
     spi::{enclosing_calls, thread_spawner},
-    store::{CallStoreConfig, Check, Entries, ValueStoreConfig},
+    store::{CallStoreConfig, Check, Entries, ValueStoreConfig, whole},
 };
 use serde::de::DeserializeOwned;
 
 use crate::{
-    client::Client,
-    frame::{CHUNK, Kind},
+    client::{Answer, Client},
+    frame::{CHUNK, Kind, number},
     operation::{ClaimAnswer, Operation, ServedStore, decoded},
+    session::Session,
 };
+
+/// The number of values that one request removes.
+const REMOVED_AT_ONCE: usize = 1000;
+
+/// The largest result, in bytes, that is sent with its record.
+const INLINE: u64 = 1 << 16;
+
+/// The store of each kind that a server serves to sessions.
+const FIRST: ServedStore = ServedStore { number: 1, quick: false, exclusive: false };
+
+/// The connection to the server of a store.
+#[derive(Debug)]
+enum Link {
+    /// One connection.
+    Client(Arc<Client>),
+    /// Connections one after the other.
+    Session(Arc<Session>),
+}
+
+impl Link {
+    /// Returns the present connection.
+    fn client(&self) -> Result<Arc<Client>> {
+        match self {
+            Self::Client(client) => Ok(client.clone()),
+            Self::Session(session) => session.client(),
+        }
+    }
+}
 
 macro_rules! remote_store {
     ($(#[$doc:meta])* $name:ident, $config:ident) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
-            client: Arc<Client>,
+            link: Link,
             store: ServedStore,
             config: Box<dyn $config>,
         }
@@ -30,12 +60,17 @@ macro_rules! remote_store {
         impl $name {
             /// Creates the store that this client reaches.
             pub fn new(client: Arc<Client>, store: ServedStore, config: Box<dyn $config>) -> Self {
-                Self { client, store, config }
+                Self { link: Link::Client(client), store, config }
+            }
+
+            /// Creates the store that this session reaches.
+            pub(crate) fn of_session(session: Arc<Session>, config: Box<dyn $config>) -> Self {
+                Self { link: Link::Session(session), store: FIRST, config }
             }
 
             fn request(&self, operation: &Operation, bytes: &[u8]) -> Result<Option<Bytes>> {
                 let kind = if self.store.quick { Kind::QUICK_REQUEST } else { Kind::REQUEST };
-                self.client.request(kind, self.store.number, operation, bytes)
+                self.link.client()?.request(kind, self.store.number, operation, bytes)
             }
 
             fn ask<T: DeserializeOwned>(&self, operation: &Operation) -> Result<T> {
@@ -44,7 +79,7 @@ macro_rules! remote_store {
 
             /// Returns the entries of a page, which may be many.
             fn list<T: DeserializeOwned>(&self, operation: &Operation) -> Result<Vec<T>> {
-                decoded(self.client.request(Kind::REQUEST, self.store.number, operation, &[])?)
+                decoded(self.link.client()?.request(Kind::REQUEST, self.store.number, operation, &[])?)
             }
 
             /// Sends a write. The server performs it on a quick store before it reads the next message, so the client waits for no
@@ -53,7 +88,7 @@ macro_rules! remote_store {
                 if !self.store.quick || bytes.len() > CHUNK / 2 {
                     return self.request(operation, bytes).map(drop);
                 }
-                self.client.tell(self.store.number, operation, bytes, last)
+                self.link.client()?.tell(self.store.number, operation, bytes, last)
             }
         }
     };
@@ -71,12 +106,18 @@ remote_store! {
 
 impl ValueStore for RemoteValues {
     fn read(&self, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
-        // The server has verified the bytes before it sent them.
-        self.get(id)?.map(|bytes| check(bytes).map_err(|why| damaged(id, why))).transpose()
+        match &self.link {
+            // The server has verified the bytes before it sent them.
+            Link::Client(_) => self.get(id)?.map(|bytes| check(bytes).map_err(|why| damaged(id, why))).transpose(),
+            Link::Session(session) => self.read_through(session, id, check),
+        }
     }
 
     fn get(&self, id: &Digest) -> Result<Option<Bytes>> {
-        self.request(&Operation::GetValue(*id), &[])
+        match &self.link {
+            Link::Client(_) => self.request(&Operation::GetValue(*id), &[]),
+            Link::Session(session) => self.read_through(session, id, &|bytes| whole(id, bytes)),
+        }
     }
 
     fn put(&self, id: &Digest, encoded: &[u8]) -> Result<()> {
@@ -92,7 +133,17 @@ impl ValueStore for RemoteValues {
     }
 
     fn remove(&self, id: &Digest, older_than: Option<Duration>) -> Result<bool> {
+        self.forget([id]);
         self.ask(&Operation::RemoveValue(*id, older_than))
+    }
+
+    fn remove_all(&self, ids: &[Digest], older_than: Option<Duration>) -> Result<u64> {
+        self.forget(ids);
+        let mut removed = 0;
+        for ids in ids.chunks(REMOVED_AT_ONCE) {
+            removed += self.ask::<u64>(&Operation::RemoveValues(ids.to_vec(), older_than))?;
+        }
+        Ok(removed)
     }
 
     fn ids(&self, prefix: &DigestPrefix) -> Result<Entries<'_, Digest>> {
@@ -108,6 +159,56 @@ impl ValueStore for RemoteValues {
     }
 }
 
+impl RemoteValues {
+    /// Reads a value and checks it here, since only the caller knows in which form it was put.
+    fn read_through(&self, session: &Session, id: &Digest, check: Check<'_>) -> Result<Option<Bytes>> {
+        let arrived = session.results().take(id);
+        let bytes = match arrived {
+            Some(bytes) => Some(bytes),
+            None => self.request(&Operation::ReadValue(*id), &[])?,
+        };
+        let Some(bytes) = bytes else { return Ok(None) };
+        let why = match check(bytes.clone()) {
+            Ok(checked) => return Ok(Some(checked)),
+            Err(why) => why,
+        };
+        // The server reports the damage, unless the entry has been replaced.
+        self.request(&Operation::ReportDamage(*id, Digest::hash(&bytes), why.clone()), &[])?;
+        self.request(&Operation::ReadValue(*id), &[])?
+            .map(|bytes| check(bytes).map_err(|why| damaged(id, why)))
+            .transpose()
+    }
+
+    /// Forgets these results, which arrived with their records.
+    fn forget<'a>(&self, ids: impl IntoIterator<Item = &'a Digest>) {
+        if let Link::Session(session) = &self.link {
+            let mut results = session.results();
+            ids.into_iter().for_each(|id| drop(results.take(id)));
+        }
+    }
+}
+
+impl RemoteCalls {
+    /// Returns the summary of a record, and keeps the result that arrives with it for the value store of this session.
+    fn hit(&self, session: &Session, key: &CallKey) -> Result<Option<RecordSummary>> {
+        let operation = Operation::Hit(*key, FIRST.number, INLINE);
+        let bytes = match session.client()?.try_request(Kind::REQUEST, self.store.number, &operation, &[])? {
+            Answer::Bytes(Some(bytes)) => bytes,
+            Answer::Bytes(None) => return Ok(None),
+            Answer::Unknown => return Ok(self.get(key)?.as_ref().map(RecordSummary::from)),
+        };
+        let (length, rest) = bytes.split_at(bytes.len().min(8));
+        let length = usize::try_from(number(length)).unwrap_or(usize::MAX).min(rest.len());
+        let summary = Record::summary_from_bytes(key, &rest[..length])?;
+        if let Some(id) = summary.as_ref().and_then(|summary| summary.result.stored())
+            && length < rest.len()
+        {
+            session.results().keep(*id, Bytes::copy_from_slice(&rest[length..]));
+        }
+        Ok(summary)
+    }
+}
+
 impl CallStore for RemoteCalls {
     fn get(&self, key: &CallKey) -> Result<Option<Record>> {
         let bytes = self.request(&Operation::GetRecord(*key), &[])?;
@@ -116,6 +217,13 @@ impl CallStore for RemoteCalls {
 
     fn put(&self, key: &CallKey, record: &Record) -> Result<()> {
         self.write(&Operation::PutRecord(*key), &record.to_bytes(key)?, is_last_record(key))
+    }
+
+    fn summary(&self, key: &CallKey) -> Result<Option<RecordSummary>> {
+        match &self.link {
+            Link::Client(_) => Ok(self.get(key)?.as_ref().map(RecordSummary::from)),
+            Link::Session(session) => self.hit(session, key),
+        }
     }
 
     fn contains(&self, key: &CallKey) -> Result<bool> {
@@ -136,8 +244,9 @@ impl CallStore for RemoteCalls {
         let within = enclosing_calls();
         let operation = Operation::Claim(*key, within.clone());
         // Answered on the thread that reads the channel: a caller that waits asks again.
-        let granted = self.client.request(Kind::QUICK_REQUEST, self.store.number, &operation, &[])?;
-        let asked = Asked { client: self.client.clone(), store: self.store.number, key: *key, within };
+        let client = self.link.client()?;
+        let granted = client.request(Kind::QUICK_REQUEST, self.store.number, &operation, &[])?;
+        let asked = Asked { client, store: self.store.number, key: *key, within };
         Ok(match decoded(granted)? {
             ClaimAnswer::Permit(number) => Claim::Held(asked.held(number)),
             ClaimAnswer::Taken => Claim::Taken(Box::new(asked)),
@@ -147,6 +256,13 @@ impl CallStore for RemoteCalls {
 
     fn is_exclusive(&self) -> bool {
         self.store.exclusive
+    }
+
+    fn identity(&self) -> usize {
+        match &self.link {
+            Link::Client(_) => std::ptr::from_ref(self).addr(),
+            Link::Session(session) => Arc::as_ptr(session).addr(),
+        }
     }
 
     fn claim_holder(&self, key: &CallKey) -> Result<Option<ClaimHolder>> {
@@ -213,7 +329,12 @@ struct ClaimPermit {
     number: u64,
 }
 
-impl ClaimGuard for ClaimPermit {}
+impl ClaimGuard for ClaimPermit {
+    fn is_expired(&self) -> bool {
+        // The server releases the permits of a connection that has ended.
+        self.client.has_ended()
+    }
+}
 
 impl Drop for ClaimPermit {
     fn drop(&mut self) {

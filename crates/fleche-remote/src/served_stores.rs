@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use fleche_core::{
-    Cache, CallStore, DigestPrefix, Error, Record, Result, ValueStore, encoding,
+    Cache, CallKey, CallStore, Digest, DigestPrefix, Error, Record, Result, ValueStore, encoding,
     spi::{CacheSpi, CallId, LockResultExt, WeakCache, catch_panic, is_timeout, log::Throttle},
     store::retry_if_reopened,
 };
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     claim_permits::{ClaimPermits, ServedCalls},
     frame::{self, Frame, Kind},
-    operation::{Operation, ServedStore},
+    operation::{Operation, ServedStore, status},
 };
 
 /// The stores that clients may use through their channel, for as long as they are in use in this process.
@@ -77,67 +77,94 @@ impl ServedStores {
     }
 
     /// Performs an operation for a client with these permits. Returns the bytes of the answer, if it has any.
-    fn perform(&self, permits: &ClaimPermits, store: u64, operation: &[u8], bytes: &Bytes) -> Result<Option<Bytes>> {
-        let values = || self.values.lock().ignore_poison().get(store);
+    fn perform(
+        &self,
+        permits: &ClaimPermits,
+        store: u64,
+        operation: &Operation,
+        bytes: &Bytes,
+    ) -> Result<Option<Bytes>> {
+        let values = || self.values(store);
         let calls = || self.calls.lock().ignore_poison().get(store);
         let served = || Ok::<_, Error>(ServedCalls { calls: calls()?, cache: self.cache(store) });
-        match encoding::from_slice(operation)? {
-            Operation::GetValue(id) => values()?.get(&id),
-            Operation::PutValue(id) => values()?.put(&id, bytes).map(|()| None),
-            Operation::HasValue(id) => encoded(&values()?.contains(&id)?),
-            Operation::AgeOfValue(id) => encoded(&values()?.age(&id)?),
-            Operation::RemoveValue(id, older_than) => encoded(&values()?.remove(&id, older_than)?),
+        match operation {
+            Operation::GetValue(id) => values()?.get(id),
+            Operation::PutValue(id) => values()?.put(id, bytes).map(|()| None),
+            Operation::HasValue(id) => encoded(&values()?.contains(id)?),
+            Operation::AgeOfValue(id) => encoded(&values()?.age(id)?),
+            Operation::RemoveValue(id, older_than) => encoded(&values()?.remove(id, *older_than)?),
             Operation::Values(prefix) => {
                 encoded(&values()?.ids(&prefix.parse::<DigestPrefix>()?)?.collect::<Result<Vec<_>>>()?)
             }
-            Operation::SyncValue(id) => values()?.sync(&id).map(|()| None),
-            Operation::GetRecord(key) => {
-                calls()?.get(&key)?.map(|record| Ok(record.to_bytes(&key)?.into())).transpose()
-            }
+            Operation::SyncValue(id) => values()?.sync(id).map(|()| None),
+            Operation::GetRecord(key) => calls()?.get(key)?.map(|record| Ok(record.to_bytes(key)?.into())).transpose(),
             Operation::PutRecord(key) => {
-                let record = Record::from_bytes(&key, bytes)?;
-                record.map_or(Ok(()), |record| calls()?.put(&key, &record)).map(|()| None)
+                let record = Record::from_bytes(key, bytes)?;
+                record.map_or(Ok(()), |record| calls()?.put(key, &record)).map(|()| None)
             }
-            Operation::HasRecord(key) => encoded(&calls()?.contains(&key)?),
+            Operation::HasRecord(key) => encoded(&calls()?.contains(key)?),
             Operation::RemoveRecord(key, compare) => {
-                let only = if compare { Record::from_bytes(&key, bytes)? } else { None };
-                encoded(&calls()?.remove(&key, only.as_ref())?)
+                let only = if *compare { Record::from_bytes(key, bytes)? } else { None };
+                encoded(&calls()?.remove(key, only.as_ref())?)
             }
             Operation::Records(prefix) => {
                 encoded(&calls()?.keys(&prefix.parse::<DigestPrefix>()?)?.collect::<Result<Vec<_>>>()?)
             }
-            Operation::SyncRecord(key) => calls()?.sync(&key).map(|()| None),
-            Operation::Claim(key, within) => encoded(&permits.claim(&served()?, key, &within)?),
-            Operation::AwaitClaim(key, within) => encoded(&permits.wait(&served()?, key, &within)?),
+            Operation::SyncRecord(key) => calls()?.sync(key).map(|()| None),
+            Operation::Claim(key, within) => encoded(&permits.claim(&served()?, *key, within)?),
+            Operation::AwaitClaim(key, within) => encoded(&permits.wait(&served()?, *key, within)?),
             Operation::ClaimHolder(key) => {
                 let calls = served()?;
-                let here = CallId { store: calls.identity(), key }.claim_holder_here();
-                encoded(&here.map_or_else(|| calls.claim_holder(&key), |owner| Ok(Some(owner)))?)
+                let here = CallId { store: calls.identity(), key: *key }.claim_holder_here();
+                encoded(&here.map_or_else(|| calls.claim_holder(key), |owner| Ok(Some(owner)))?)
             }
             Operation::Release(number) => {
-                permits.release(number);
+                permits.release(*number);
                 Ok(None)
             }
+            Operation::Hit(key, values, inline) => self.hit(&*calls()?, key, *values, *inline),
+            Operation::ReadValue(id) => values()?.read(id, &Ok),
+            Operation::ReportDamage(id, found, why) => {
+                let check = |bytes: Bytes| if Digest::hash(&bytes) == *found { Err(why.clone()) } else { Ok(bytes) };
+                values()?.read(id, &check).map(|_| None)
+            }
+            Operation::RemoveValues(ids, older_than) => encoded(&values()?.remove_all(ids, *older_than)?),
         }
     }
 }
 
 impl ServedStores {
-    /// Performs a request on this thread, and returns the answer. The parts of the answer are 1 and bytes; 0 for nothing; 2 and the
-    /// error; 3 and the error of a store that timed out.
+    /// Returns the answer to [`Operation::Hit`].
+    fn hit(&self, calls: &dyn CallStore, key: &CallKey, values: u64, inline: u64) -> Result<Option<Bytes>> {
+        let Some(record) = calls.get(key)? else { return Ok(None) };
+        // The client verifies the result. It asks again for one that is missing here, and receives the error if it cannot be read.
+        let result = record.result.stored().map(|id| self.values(values)?.read(id, &Ok));
+        let result = result.and_then(|result: Result<_>| result.ok().flatten());
+        let result = result.filter(|result| result.len() as u64 <= inline).unwrap_or_default();
+        let record = record.to_bytes(key)?;
+        Ok(Some([&(record.len() as u64).to_le_bytes(), &record[..], &result].concat().into()))
+    }
+
+    fn values(&self, number: u64) -> Result<Arc<dyn ValueStore>> {
+        self.values.lock().ignore_poison().get(number)
+    }
+
+    /// Performs a request on this thread, and returns the answer. Its parts are the [`status`], and what belongs to that.
     pub fn answer(&self, permits: &ClaimPermits, frame: &Frame) -> Frame {
         let parts = match self.perform_frame(permits, frame) {
-            Ok(Some(bytes)) => vec![Bytes::from_static(&[1]), bytes],
-            Ok(None) => vec![Bytes::from_static(&[0])],
-            Err(Failed { why, timed_out: false }) => vec![Bytes::from_static(&[2]), why.into()],
-            Err(Failed { why, timed_out: true }) => vec![Bytes::from_static(&[3]), why.into()],
+            Ok(Some(bytes)) => vec![Bytes::from_static(&[status::BYTES]), bytes],
+            Ok(None) => vec![Bytes::from_static(&[status::NOTHING])],
+            Err(Failed { status, texts }) => {
+                [Bytes::from_static(status)].into_iter().chain(texts.into_iter().map(Into::into)).collect()
+            }
         };
         Frame::new(Kind::ANSWER, frame.number, parts)
     }
 
     /// Performs an operation for a client that expects no answer.
     pub fn perform_one_way(&self, permits: &ClaimPermits, frame: &Frame) {
-        if let Err(Failed { why: error, .. }) = self.perform_frame(permits, frame) {
+        if let Err(Failed { texts, .. }) = self.perform_frame(permits, frame) {
+            let error = texts.join(": ");
             static FAULTS: Throttle = Throttle::new();
             fleche_core::spi::log::warn_rarely!(&FAULTS, 0, %error, "cannot perform an operation of another process on a store");
         }
@@ -145,22 +172,33 @@ impl ServedStores {
 
     fn perform_frame(&self, permits: &ClaimPermits, frame: &Frame) -> Result<Option<Bytes>, Failed> {
         let store = frame::number(&frame.part(0));
+        let operation = encoding::from_slice(&frame.part(1))
+            .map_err(|error| Failed { status: &[status::UNKNOWN], texts: vec![error.to_string()] })?;
         // The client must get an answer, even if the store panics.
-        let answer = || self.perform(permits, store, &frame.part(1), &frame.part(2));
-        let done = catch_panic(|| retry_if_reopened(1, |_| (), answer));
-        match done {
-            Ok(answer) => {
-                answer.map_err(|error| Failed { why: error.report().to_string(), timed_out: is_timeout(&error) })
-            }
-            Err(panic) => Err(Failed { why: panic.to_string(), timed_out: false }),
+        let answer = || self.perform(permits, store, &operation, &frame.part(2));
+        match catch_panic(|| retry_if_reopened(1, |_| (), answer)) {
+            Ok(answer) => answer.map_err(Failed::from),
+            Err(panic) => Err(Failed { status: &[status::FAILED], texts: vec![panic.to_string()] }),
         }
     }
 }
 
-/// The error of an operation.
+/// The error of an operation: the status of its answer, and the texts that follow.
 struct Failed {
-    why: String,
-    timed_out: bool,
+    status: &'static [u8; 1],
+    texts: Vec<String>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Damaged { entry, why } => Self { status: &[status::DAMAGED], texts: vec![entry, why] },
+            error => {
+                let status = if is_timeout(&error) { &[status::TIMED_OUT] } else { &[status::FAILED] };
+                Self { status, texts: vec![error.report().to_string()] }
+            }
+        }
+    }
 }
 
 fn encoded<T: Serialize>(answer: &T) -> Result<Option<Bytes>> {

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
 use super::{CacheConfig, trust};
@@ -41,6 +41,9 @@ pub const CONFIG_VARIABLE: &str = "FLECHE_CONFIG";
 /// [executor.cluster]           # for `executor_named("cluster")`
 /// type = "processes"
 /// processes = 8
+///
+/// [remote.study]               # for stores of `type = "remote"` with `name = "study"`
+/// command = ["ssh", "login.cluster", "fleche-serve", "--cache", "study"]
 /// # "#;
 /// # let directory = tempfile::tempdir()?;
 /// # std::fs::write(directory.path().join("fleche.toml"), text)?;
@@ -75,14 +78,14 @@ pub struct ConfigFile {
     pub files: Vec<PathBuf>,
 }
 
-/// The settings of an executor, and the file that they are in.
+/// The settings of an executor or of another connection, and the file that they are in.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ConfiguredExecutor {
     pub(crate) file: PathBuf,
     pub(crate) table: Table,
 }
 
-/// A file whose caches are read as `C`. Executors and, for programs that ask only for these, caches are left as tables, because
+/// A file whose caches are read as `C`. Executors, remotes and, for programs that ask only for these, caches are left as tables, because
 /// their types may not be linked into the program.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +97,8 @@ struct ParsedFile<C> {
     caches: BTreeMap<String, C>,
     #[serde(default, rename = "executor")]
     executors: BTreeMap<String, Table>,
+    #[serde(default, rename = "remote")]
+    remotes: BTreeMap<String, Table>,
 }
 
 /// Names with a fixed meaning, which a file must not give to a cache of its own.
@@ -136,16 +141,34 @@ impl ConfigFile {
 
 /// Returns the settings of executors by name, from the files that [`ConfigFile::from_environment`] reads.
 pub(super) fn executors_from_environment() -> Result<BTreeMap<String, ConfiguredExecutor>> {
-    let parse = |path: &Path, text: &str| -> Result<ParsedFile<Table>> {
-        toml::from_str(text).map_err(|error| unusable_file(path, trimmed(&error)))
-    };
     let mut found = BTreeMap::new();
-    read_environment(parse, |path, file| {
+    read_environment(parse_tables, |path, file| {
         for (name, table) in file.executors {
             found.entry(name).or_insert_with(|| ConfiguredExecutor { file: path.to_owned(), table });
         }
     })?;
     Ok(found)
+}
+
+/// Returns the settings under `[remote.NAME]` with this name, or `None` if no file has any. The files are those that
+/// [`ConfigFile::from_environment`] reads.
+///
+/// # Errors
+/// Fails as [`ConfigFile::from_environment`] does, but not for caches that cannot be used; also if the settings are not of the
+/// requested type.
+pub(super) fn remote_from_environment<T: DeserializeOwned>(name: &str) -> Result<Option<T>> {
+    let mut found = None;
+    read_environment(parse_tables, |path, mut file| {
+        let table = file.remotes.remove(name);
+        found = found.take().or(table.map(|table| (path.to_owned(), table)));
+    })?;
+    let Some((path, table)) = found else { return Ok(None) };
+    let unusable = |error| unusable_file(&path, format!("`[remote.{name}]`: {}", trimmed(&error)));
+    T::deserialize(table).map(Some).map_err(unusable)
+}
+
+fn parse_tables(path: &Path, text: &str) -> Result<ParsedFile<Table>> {
+    toml::from_str(text).map_err(|error| unusable_file(path, trimmed(&error)))
 }
 
 /// Reads the file that [`FLECHE_CONFIG`](CONFIG_VARIABLE) names or, if it is not set, those that a search finds.
@@ -234,8 +257,8 @@ fn trimmed(error: &toml::de::Error) -> String {
     error.to_string().trim_end().to_owned()
 }
 
-/// The keys whose strings are names rather than paths.
-const NAME_KEYS: [&str; 2] = ["type", "id"];
+/// The keys whose strings are not paths of this machine.
+const NAME_KEYS: [&str; 4] = ["type", "id", "name", "command"];
 
 /// Returns the home directory of this process's user, if it is known.
 fn home_directory() -> Option<PathBuf> {

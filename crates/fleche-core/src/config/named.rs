@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use super::{
     fallback::{configured, from_files, is_ignored, memory, unusable_configuration},
     file::{
-        CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, ConfiguredExecutor, executors_from_environment, search_directory,
-        user_file,
+        self, CONFIG_FILE, CONFIG_VARIABLE, ConfigFile, ConfiguredExecutor, executors_from_environment,
+        search_directory, user_file,
     },
 };
 use crate::{
@@ -74,6 +76,15 @@ impl Cache {
 /// Fails as [`ConfigFile::from_environment`] does, but not for caches that cannot be used.
 pub(crate) fn configured_executors() -> Result<BTreeMap<String, ConfiguredExecutor>> {
     if is_ignored() { Ok(BTreeMap::new()) } else { executors_from_environment() }
+}
+
+/// Returns the settings of this name under `[remote.NAME]`, or `None` if there are none, or while a test ignores the configuration.
+///
+/// # Errors
+/// Fails as [`ConfigFile::from_environment`] does, but not for caches that cannot be used; also if the settings are not of the
+/// requested type.
+pub fn remote_from_environment<T: DeserializeOwned>(name: &str) -> Result<Option<T>> {
+    if is_ignored() { Ok(None) } else { file::remote_from_environment(name) }
 }
 
 impl ConfigFile {

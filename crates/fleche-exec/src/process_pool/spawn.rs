@@ -13,6 +13,7 @@ use std::{
 };
 
 use fleche_core::{Digest, Error, Result, spi::Executable};
+use fleche_remote::spi::{Frame, Hello};
 use nix::{
     sys::signal::{self, Signal, killpg},
     unistd::Pid,
@@ -96,6 +97,11 @@ const WORKER: &str = "a worker process";
 pub(super) fn channel_pair() -> Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair().map_err(Error::io("open the channel of", WORKER))?;
     Ok((ours, theirs.into()))
+}
+
+/// Returns whether this frame is the greeting of a process of the same build.
+pub(super) fn is_same_build(frame: &Frame) -> bool {
+    Hello::from_frame(frame).is_some_and(|hello| hello.build == Some(build()))
 }
 
 /// Returns the digest that pool and worker exchange first: both must be the same build. Workers start from the file of

@@ -27,7 +27,7 @@ use fleche_core::{
     job::blocking_hooks,
     spi::{Executable, FunctionRef, LockResultExt, catch_panic, thread_spawner, with_known_miss},
 };
-use fleche_remote::spi::{Client, Frame, Kind, LastRecord, Reader};
+use fleche_remote::spi::{Client, Frame, Hello, Kind, LastRecord, Reader, Role};
 use nix::{fcntl::OFlag, unistd::Pid};
 
 use crate::spi::WorkerEntry;
@@ -119,7 +119,7 @@ pub(super) fn work(stream: UnixStream, pool: Pid) -> ! {
         let (channel, inbox) = (channel.clone(), inbox.clone());
         thread_spawner::spawn("fleche-channel", move || listen(reading, &channel, &inbox))
     });
-    let greeted = channel.send(Kind::HELLO, 0, &[spawn::build().as_bytes()]);
+    let greeted = channel.send(Kind::HELLO, 0, &[&Hello::new(Role::Worker).with_build(spawn::build()).to_bytes()]);
     if listening.is_ok() && greeted.is_ok() {
         blocking_hooks::within(Arc::new(BlockNotifier::new(channel.clone())), || run(&channel, &inbox));
         if channel.finish().is_err() {
@@ -150,7 +150,7 @@ fn listen(channel: UnixStream, answers: &Arc<Client>, inbox: &Inbox) {
             Ok(None) | Err(_) => break,
         };
         match frame.kind {
-            Kind::HELLO if frame.part(0) != spawn::build().as_bytes()[..] => break,
+            Kind::HELLO if !spawn::is_same_build(&frame) => break,
             kinds::TASK => inbox.put(frame),
             kinds::REVOKE => {
                 let asked = frame.number;

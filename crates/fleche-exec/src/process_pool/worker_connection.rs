@@ -1,15 +1,14 @@
 //! The connection to a worker process: a thread that writes, one that reads, and one that waits for the worker's death.
 
 use std::{
-    collections::VecDeque,
-    io::{self, BufWriter, Write},
+    io,
     net::Shutdown,
     os::unix::net::UnixStream,
     path::PathBuf,
     process::Child,
     sync::{
         Arc,
-        mpsc::{self, Receiver, Sender, TryRecvError},
+        mpsc::{self, Receiver, Sender},
     },
     thread::JoinHandle,
 };
@@ -25,7 +24,9 @@ use fleche_core::{
         thread_spawner,
     },
 };
-use fleche_remote::spi::{CHUNK, Chunks, ClaimPermits, Frame, Kind, Reader, RequestPool, TaskPermit, number};
+use fleche_remote::spi::{
+    self as remote, ClaimPermits, Frame, FrameWriter, Hello, Kind, Reader, RequestPool, TaskPermit, number,
+};
 use nix::{
     errno::Errno,
     sys::wait::{Id, WaitPidFlag, waitid},
@@ -116,69 +117,26 @@ pub(super) fn open(
     let process = spawn::process_of(&child);
     // The watching and the reading thread wait for these.
     let _ = (process_sender.send(process), child_sender.send(child));
-    let build = Bytes::copy_from_slice(spawn::build().as_bytes());
-    let _ = outbox.send(Message::Frame(Frame::new(Kind::HELLO, 0, vec![build])));
+    let hello = Hello::new(remote::Role::Pool).with_build(spawn::build()).to_bytes();
+    let _ = outbox.send(Message::Frame(Frame::new(Kind::HELLO, 0, vec![hello.into()])));
     let remaining_tasks = context.replace_after.unwrap_or(u64::MAX);
     Ok(WorkerHandle::new(id, process, outbox, pending, env, remaining_tasks))
 }
 
-/// Writes messages until the channel or the outbox is closed. Small frames are sent together, and between the pieces of
-/// large ones.
+/// Writes messages until the channel or the outbox is closed.
 fn send(out: &Receiver<Message>, channel: UnixStream) {
-    let mut writer = Writer { channel: BufWriter::with_capacity(1 << 16, channel), large: VecDeque::new(), streams: 0 };
-    while let Ok(message) = out.recv() {
-        if writer.write_all(message, out).is_err() {
-            return;
-        }
-    }
-}
-
-struct Writer {
-    channel: BufWriter<UnixStream>,
-    /// Frames that are being sent in pieces, one after the other.
-    large: VecDeque<Chunks<Bytes>>,
-    streams: u64,
-}
-
-impl Writer {
-    /// Writes the message and the messages that arrive while it is written, until nothing is left to write.
-    fn write_all(&mut self, message: Message, out: &Receiver<Message>) -> io::Result<()> {
-        self.write(message)?;
-        loop {
-            match out.try_recv() {
-                Ok(message) => self.write(message)?,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => match self.large.front_mut() {
-                    None => return self.channel.flush(),
-                    Some(pieces) => {
-                        if !pieces.write_next(&mut self.channel)? {
-                            self.large.pop_front();
-                        }
-                    }
-                },
+    let frame_of = |message| match message {
+        Message::Frame(frame) => frame,
+        Message::Task(mut frame, binding, permit) => {
+            // If the store panics, the call is left to the worker.
+            if fleche_core::spi::catch_panic(|| attach_permit(&mut frame, binding.as_ref(), &permit)).is_err() {
+                frame.parts[MISSED] = Bytes::new();
             }
+            frame
         }
-    }
-
-    fn write(&mut self, message: Message) -> io::Result<()> {
-        let frame = match message {
-            Message::Frame(frame) => frame,
-            Message::Task(mut frame, binding, permit) => {
-                // If the store panics, the call is left to the worker.
-                if fleche_core::spi::catch_panic(|| attach_permit(&mut frame, binding.as_ref(), &permit)).is_err() {
-                    frame.parts[MISSED] = Bytes::new();
-                }
-                frame
-            }
-        };
-        // A task must not be revoked before it has arrived.
-        let waits = frame.kind == kinds::REVOKE && !self.large.is_empty();
-        if frame.size() <= CHUNK && !waits {
-            return frame.write(&mut self.channel);
-        }
-        self.streams += 1;
-        self.large.push_back(Chunks::new(self.streams, frame.kind, frame.number, frame.parts));
-        Ok(())
-    }
+    };
+    // A task must not be revoked before it has arrived. An error means that the worker is gone, which the reading thread handles.
+    let _ = FrameWriter::new(channel).write_all(out, frame_of, |frame| frame.kind == kinds::REVOKE);
 }
 
 /// Gives a task whose call was a miss the permit to compute it. If another caller computes the call or has recorded it
@@ -272,7 +230,7 @@ impl Listener {
                 // The channel has ended, in the middle of a frame if the worker died while it wrote one.
                 Ok(None) | Err(_) => return Ok(()),
             };
-            if !*ready && (frame.kind != Kind::HELLO || frame.part(0) != spawn::build().as_bytes()[..]) {
+            if !*ready && !spawn::is_same_build(&frame) {
                 return Err("a worker process runs another build than its pool");
             }
             match frame.kind {
