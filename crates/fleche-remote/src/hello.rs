@@ -92,10 +92,10 @@ mod tests {
             role: Role,
             build: Option<Digest>,
             software: String,
-            later: u64,
+            extra: u64,
         }
         let Hello { versions, role, build, software } = Hello::new(Role::Server);
-        let later = Later { versions, role, build, software, later: 7 };
+        let later = Later { versions, role, build, software, extra: 7 };
         let frame = Frame::new(Kind::HELLO, 0, vec![encoding::to_vec(&later).unwrap().into()]);
         assert_eq!(Hello::from_frame(&frame), Some(Hello::new(Role::Server)));
     }

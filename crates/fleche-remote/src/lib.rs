@@ -1,7 +1,6 @@
-//! Stores at the other end of a connection between two processes.
+//! Stores at the other end of a command's pipes, such as those of `ssh`.
 //!
-//! One process serves its stores, and the other one uses them: it reads and writes entries, and claims calls, so that only one of
-//! the two computes a call. [`spi`] has the parts for the crates of this workspace.
+#![doc = include_str!("../README.md")]
 
 mod claim_permits;
 mod client;

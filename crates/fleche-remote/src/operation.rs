@@ -119,13 +119,11 @@ mod tests {
             Operation::ReadValue(id),
             Operation::ReportDamage(id, id, "why".to_owned()),
         ];
-        let encoded: String = operations
-            .iter()
-            .map(|operation| {
-                let bytes = encoding::to_vec(operation).unwrap();
-                format!("{} {}\n", encoding::diagnostic(&bytes), Digest::hash(&bytes))
-            })
-            .collect();
+        let lines = operations.iter().map(|operation| {
+            let bytes = encoding::to_vec(operation).unwrap();
+            format!("{} {}", encoding::diagnostic(&bytes), Digest::hash(&bytes))
+        });
+        let encoded = lines.collect::<Vec<_>>().join("\n");
         assert_eq!(encoded.replace(&"ab".repeat(32), "DIGEST"), GOLDEN);
     }
 
@@ -149,6 +147,5 @@ mod tests {
 {"Hit": ["DIGEST", 1, 65536]} 40e11e3cb8bb9f1b1c115313fb8cb8110b53c093742154c788b62b4de01b4ada
 {"RemoveValues": [["DIGEST"], {"secs": 1, "nanos": 0}]} d530467a08ec9a6ca34da5313641e9aeb35b7fdfdb5ecbb201c894ff78df8e67
 {"ReadValue": "DIGEST"} f6e02c257d9b8f9f77d534de96eec771aecfcdd0aeec5095afaf332a8eaab8d9
-{"ReportDamage": ["DIGEST", "DIGEST", "why"]} ceba6baee3223169080d7191c5564166aa9a29a3c5aa7414367f6e1475efc2e4
-"#;
+{"ReportDamage": ["DIGEST", "DIGEST", "why"]} ceba6baee3223169080d7191c5564166aa9a29a3c5aa7414367f6e1475efc2e4"#;
 }

@@ -45,7 +45,9 @@ mod tests {
     fn result_is_taken_once_and_the_oldest_are_dropped() {
         let mut results = Results::default();
         let ids: Vec<_> = (0..=MAX_RESULTS).map(|at| Digest::hash(&at.to_le_bytes())).collect();
-        ids.iter().for_each(|id| results.keep(*id, Bytes::from_static(b"ab")));
+        for id in &ids {
+            results.keep(*id, Bytes::from_static(b"ab"));
+        }
         assert_eq!(results.take(&ids[0]), None);
         assert_eq!(results.take(&ids[1]).as_deref(), Some(&b"ab"[..]));
         assert_eq!(results.take(&ids[1]), None);

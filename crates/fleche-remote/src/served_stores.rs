@@ -163,9 +163,9 @@ impl ServedStores {
 
     /// Performs an operation for a client that expects no answer.
     pub fn perform_one_way(&self, permits: &ClaimPermits, frame: &Frame) {
+        static FAULTS: Throttle = Throttle::new();
         if let Err(Failed { texts, .. }) = self.perform_frame(permits, frame) {
             let error = texts.join(": ");
-            static FAULTS: Throttle = Throttle::new();
             fleche_core::spi::log::warn_rarely!(&FAULTS, 0, %error, "cannot perform an operation of another process on a store");
         }
     }

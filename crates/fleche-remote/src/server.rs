@@ -32,15 +32,14 @@ pub fn serve(reader: impl Read, writer: impl Write + Send + 'static, cache: &Cac
         let _ = FrameWriter::new(writer).write_all(&messages, |frame| frame, |_| false);
     })?;
     let server = Server::new(cache, outbox);
-    let served = server.run(reader);
+    let result = server.run(reader);
     server.permits.close();
-    let is_refused = served.is_err();
     drop(server);
-    if is_refused {
+    if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Unsupported) {
         // The client reads the reason. No request has been accepted, so the thread ends.
         let _ = writing.join();
     }
-    served
+    result
 }
 
 struct Server {

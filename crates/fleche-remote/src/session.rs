@@ -26,7 +26,7 @@ use crate::{
 
 /// The pauses between attempts to connect: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The time for a server to end after its input has ended. Then it is killed.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
@@ -177,14 +177,11 @@ impl Connection {
         let connection = Self { client, server: server.clone(), ended };
         let hello = Hello::new(Role::Client).to_bytes();
         connection.client.send(Kind::HELLO, 0, &[&hello]).map_err(|error| format!("it does not read: {error}"))?;
-        match greeting.recv_timeout(settings.timeout) {
-            Ok(greeting) => greeting?,
-            Err(_) => {
-                kill(server);
-                return Err(format!("it did not answer within {} s", settings.timeout.as_secs_f64()));
-            }
-        }
-        Ok(connection)
+        let Ok(greeting) = greeting.recv_timeout(settings.timeout) else {
+            kill(server);
+            return Err(format!("it did not answer within {} s", settings.timeout.as_secs_f64()));
+        };
+        greeting.map(|()| connection)
     }
 }
 

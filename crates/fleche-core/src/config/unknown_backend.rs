@@ -11,12 +11,13 @@ use crate::store::{BackendInfo, backends};
 const COMPRESSED: &str = "compressed";
 
 /// The types of this repository's stores, words that are easily taken for them, and their crates.
-const STORE_CRATES: [(&str, &str); 8] = [
+const STORE_CRATES: [(&str, &str); 9] = [
     ("file", "fleche_store_file"),
     ("memory", "fleche_store_memory"),
     ("postgres", "fleche_store_sql"),
     ("postgresql", "fleche_store_sql"),
     ("redb", "fleche_store_redb"),
+    ("remote", "fleche_remote"),
     ("sled", "fleche_store_sled"),
     ("sql", "fleche_store_sql"),
     ("sqlite", "fleche_store_sql"),
