@@ -149,7 +149,7 @@ impl ServedStores {
         self.values.lock().ignore_poison().get(number)
     }
 
-    /// Performs a request on this thread, and returns the answer. Its parts are the [`status`], and what belongs to that.
+    /// Performs a request on this thread, and returns the answer. Its parts are the status, and what belongs to that.
     pub fn answer(&self, permits: &ClaimPermits, frame: &Frame) -> Frame {
         let parts = match self.perform_frame(permits, frame) {
             Ok(Some(bytes)) => vec![Bytes::from_static(&[status::BYTES]), bytes],
