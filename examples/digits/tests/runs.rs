@@ -185,7 +185,7 @@ fn executor_that_a_file_names_is_used() {
     assert!(report(directory.path(), &["--executor", "own"]).contains("calls 691, computed 241, hits 450,"));
     let unknown = digits(directory.path(), &["--executor", "other"]);
     let says = String::from_utf8(unknown.stderr).unwrap();
-    assert!(!unknown.status.success() && says.contains("\"own\"") && says.contains("\"threads\""), "{says}");
+    assert!(!unknown.status.success() && says.contains("`own`") && says.contains("`threads`"), "{says}");
 }
 
 #[test]
