@@ -192,7 +192,7 @@ impl WrittenFunction {
     /// Returns the memoized function.
     ///
     /// # Errors
-    /// Fails if this program has no such function or is another build; the error names the cure.
+    /// Fails if this program has no such function or is another build. The error says what to do.
     pub(super) fn find(&self) -> Result<&'static Function, String> {
         match self {
             Self::Name(name) => function::by_name(name),
